@@ -1,0 +1,86 @@
+"""Every setting, read once from the environment and passed down frozen.
+
+Names are the environment variables: `FLEETLINE_<FIELD>`, except the ones the whole field knows
+(`KAFKA_BOOTSTRAP_SERVERS`, `CLICKHOUSE_URL`, `INTEGRATION_WEBHOOK_SECRET`, `PUBLIC_API_BASE_URL`).
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.topics import DEFAULT_PREFIX, Topics
+
+MIB = 1024 * 1024
+
+
+def _known_as(name: str) -> Any:
+    field = name.lower()
+    return AliasChoices(name, f"FLEETLINE_{name}", field)
+
+
+class Settings(BaseSettings):
+    """What a component needs to know. Frozen; secrets do not show in `repr`."""
+
+    model_config = SettingsConfigDict(env_prefix="FLEETLINE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    data_dir: Path = Field(Path(".fleetline"), validation_alias=AliasChoices("FLEETLINE_DATA", "data_dir"))
+    """State of the local stack and the spool of the ingress."""
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias=_known_as("KAFKA_BOOTSTRAP_SERVERS"))
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: str = ""
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ca_file: str = ""
+    topic_prefix: str = DEFAULT_PREFIX
+    partitions: int = 4
+    replication_factor: int = 1
+    retention_hours: int = 7 * 24
+    max_body_bytes: int = 8 * MIB
+    """Largest body after decompression; broker and client limits follow it."""
+
+    clickhouse_url: str = Field("http://127.0.0.1:8123", validation_alias=_known_as("CLICKHOUSE_URL"))
+    """`http[s]://[user[:password]@]host[:port][/database]`."""
+
+    host: str = "127.0.0.1"
+    """Address the servers of this machine listen on; 0.0.0.0 in containers."""
+    kafka_port: int = 9092
+    clickhouse_port: int = 8123
+    ingress_port: int = 8080
+    public_api_base_url: str = Field("", validation_alias=_known_as("PUBLIC_API_BASE_URL"))
+    path_map: dict[str, str] = {}
+    """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""
+    integration_webhook_secret: SecretStr = Field(SecretStr(""), validation_alias=_known_as("INTEGRATION_WEBHOOK_SECRET"))
+
+    delivery_allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
+
+    @property
+    def topics(self) -> Topics:
+        """Topic names under this installation's prefix."""
+        return Topics(self.topic_prefix)
+
+    def kafka_config(self) -> dict[str, str | int]:
+        """Return what every librdkafka client needs to reach the broker: the one place for its security settings."""
+        config: dict[str, str | int] = {
+            "bootstrap.servers": self.kafka_bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "message.max.bytes": self.kafka_message_max_bytes,
+        }
+        if self.kafka_sasl_mechanism:
+            config["sasl.mechanism"] = self.kafka_sasl_mechanism
+            config["sasl.username"] = self.kafka_sasl_username
+            config["sasl.password"] = self.kafka_sasl_password.get_secret_value()
+        if self.kafka_ca_file:
+            config["ssl.ca.location"] = self.kafka_ca_file
+        return config
+
+    @property
+    def kafka_message_max_bytes(self) -> int:
+        """Room for the largest body, its headers and a poor compression."""
+        return self.max_body_bytes + MIB

@@ -1,0 +1,14 @@
+"""Unit conversions, each named by what it turns into what. Normalizers convert with these and nothing else."""
+
+KMH_PER_KNOT = 1.852
+KMH_PER_CM_S = 0.036
+KMH_PER_M_S = 3.6
+V_PER_MV = 0.001
+KM_PER_M = 0.001
+HOURS_PER_MS = 1 / 3_600_000
+SECONDS_PER_MS = 0.001
+
+
+def scaled(value: float, factor: float) -> float:
+    """Multiply, and round away the dust binary fractions leave behind (12,345 mV is 12.345 V, not 12.345000000000001)."""
+    return round(value * factor, 9)

@@ -1,0 +1,143 @@
+"""From an accepted request to canonical records: the same few lines for every source.
+
+Pure: the same request gives the same records and the same defects, in the order of the batch, whoever runs it
+(the normalizer agent, the command line, a replay).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import orjson
+
+from schemas.ids import content_id
+from schemas.records import NAN, Telemetry
+from schemas.times import format_us, is_plausible
+from sources.contract import Identity, Reading, Request, Source
+from sources.errors import Unreadable
+
+NORMALIZER_ERROR = "normalizer_error"
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+class Defect(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece that could not be read: why, where in the batch (None: the whole body) and its bytes."""
+
+    reason: str
+    detail: str
+    index: int | None
+    piece: bytes
+
+
+class Canonical(msgspec.Struct, frozen=True, kw_only=True):
+    """A canonical record without its device yet, and how to find the device."""
+
+    record: Telemetry
+    identities: tuple[Identity, ...]
+    child: str
+
+
+def canonicalize(source: Source, request: Request) -> Iterator[Canonical | Defect]:
+    """Read one request. Never raises: whatever cannot be read becomes a Defect, and the rest goes on."""
+    try:
+        items = source.split(request)
+    except Exception as error:  # noqa: BLE001  a normalizer's mistake must cost one body, not the agent
+        yield _defect(error, None, request.body)
+        return
+    for index, item in enumerate(items):
+        try:
+            made = [_canonical(source, request, item, index, reading) for reading in source.read(item, request)]
+        except Exception as error:  # noqa: BLE001  ... and here one item, not its batch
+            yield _defect(error, index, _bytes_of(item))
+        else:
+            yield from made
+
+
+def _defect(error: Exception, index: int | None, piece: bytes) -> Defect:
+    if isinstance(error, Unreadable):
+        return Defect(reason=error.reason, detail=error.detail, index=index, piece=piece)
+    detail = f"{type(error).__name__}: {error}"[:500]
+    return Defect(reason=NORMALIZER_ERROR, detail=detail, index=index, piece=piece)
+
+
+def _bytes_of(item: Any) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    try:
+        return orjson.dumps(item, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    except (orjson.JSONEncodeError, RecursionError):
+        return repr(item).encode()
+
+
+def record_id(source: Source, request: Request, item: Any, index: int, reading: Reading) -> bytes:
+    """Compute the deterministic id from the tenant, the source, who sent it, its natural key and its content.
+
+    Key order and white space do not matter. A message with neither a time nor a natural key of its own cannot be
+    told from the next one that reads the same, so its reception time and place in the batch count too.
+    """
+    sender = reading.source_device or request.device_id or request.credential_id
+    arrival = b"" if reading.sent_us or reading.natural_key else b"%d:%d" % (request.received_us, index)
+    return content_id(
+        f"{request.tenant_id}\0{source.name}\0{sender}\0{reading.child}\0{reading.natural_key}".encode("utf-8", "replace"),
+        orjson.dumps(item if reading.content is None else reading.content, default=str, option=_SORTED),
+        arrival,
+    )
+
+
+def _canonical(source: Source, request: Request, item: Any, index: int, reading: Reading) -> Canonical:
+    received = request.received_us
+    sent, platform = reading.sent_us, reading.platform_us
+    platform_plausible = is_plausible(platform, received)
+    if is_plausible(sent, received):
+        observed, time_source = sent, "device"
+    else:
+        observed, time_source = (platform, "platform") if platform_plausible else (received, "received")
+        if sent:
+            reading.texts["timestamp.sent"] = format_us(sent)
+    latitude, longitude = reading.latitude, reading.longitude
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        latitude, longitude = _no_position(source, reading)
+    record: Telemetry = {
+        "id": record_id(source, request, item, index, reading),
+        "tenant_id": request.tenant_id,
+        "device_id": request.device_id,
+        "source": source.name,
+        "source_device": reading.source_device,
+        "gateway_id": reading.gateway,
+        "type": reading.type,
+        "observed_us": observed,
+        "platform_us": platform if platform_plausible else 0,
+        "received_us": received,
+        "sent_us": sent or received,
+        "time_source": time_source,
+        "latitude": latitude,
+        "longitude": longitude,
+        "altitude_m": reading.altitude_m,
+        "speed_kmh": reading.speed_kmh,
+        "course_deg": reading.course_deg,
+        "accuracy_m": reading.accuracy_m,
+        "hdop": reading.hdop,
+        "pdop": reading.pdop,
+        "satellites": reading.satellites,
+        "fix_us": reading.fix_us if is_plausible(reading.fix_us, received) else 0,
+        "fix_valid": reading.fix_valid,
+        "numbers": reading.numbers,
+        "booleans": reading.booleans,
+        "texts": reading.texts,
+        "event_type": reading.event_type,
+        "event_attributes": orjson.dumps(reading.event_attributes, default=str).decode() if reading.event_attributes else "",
+        "raw_topic": request.topic,
+        "raw_partition": request.partition,
+        "raw_offset": request.offset,
+        "raw_index": index,
+        "normalizer_version": source.version_tag,
+    }
+    return Canonical(record=record, identities=reading.identities, child=reading.child)
+
+
+def _no_position(source: Source, reading: Reading) -> tuple[float, float]:
+    """Drop a position that lies nowhere on Earth, keeping the numbers the sender gave."""
+    for name, value in (("latitude", reading.latitude), ("longitude", reading.longitude)):
+        if value == value and abs(value) < float("inf"):
+            reading.numbers[f"{source.name}.{name}"] = value
+    return NAN, NAN
