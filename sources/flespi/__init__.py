@@ -1,0 +1,20 @@
+"""flespi HTTP stream: a JSON array of flat messages; the same batch is repeated until it gets a 200."""
+
+from sources.contract import OnFailure, Source
+from sources.credentials import authorization, header
+from sources.flespi.normalize import ordering_key, read, split
+
+SOURCE = Source(
+    name="flespi",
+    title="flespi HTTP stream",
+    on_failure=OnFailure.RESENDS,
+    split=split,
+    read=read,
+    version="1",
+    credentials=(authorization("bearer", "flespitoken", "token"), header("x-flespi-token")),
+    ordering_key=ordering_key,
+    links=(
+        "https://flespi.com/kb/how-to-get-data-in-your-platform-via-flespi-http-stream",
+        "https://flespi.com/kb/messages-basic-information-units",
+    ),
+)
