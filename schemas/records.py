@@ -12,8 +12,6 @@ from importlib.resources import files
 from typing import Any, TypedDict, cast
 
 import orjson
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 NAN = float("nan")
 MARKER = b"\xc3\x01"
@@ -105,16 +103,22 @@ def _plain(declared: Any) -> Any:
 
 @cache
 def _parsed(name: str) -> Any:
+    from fastavro import parse_schema
+
     return parse_schema(_plain(schema(name)))
 
 
 @cache
 def _header(name: str) -> bytes:
+    from fastavro.schema import fingerprint, to_parsing_canonical_form
+
     rabin = fingerprint(to_parsing_canonical_form(schema(name)), "CRC-64-AVRO")
     return MARKER + bytes.fromhex(rabin)
 
 
 def _writer(name: str) -> Callable[[Any], bytes]:
+    from fastavro import schemaless_writer
+
     header, parsed = _header(name), _parsed(name)
 
     def write(record: Any) -> bytes:
@@ -127,6 +131,8 @@ def _writer(name: str) -> Callable[[Any], bytes]:
 
 
 def _reader(name: str) -> Callable[[bytes], Any]:
+    from fastavro import schemaless_reader
+
     expected, parsed = _header(name), _parsed(name)
 
     def read(value: bytes) -> Any:

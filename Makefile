@@ -1,0 +1,43 @@
+# Everything below sets up what it needs: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check lint types golden lock bench campaign clean
+
+demo: $(READY)  ## See it work: every bundled sample through the real Kafka and ClickHouse.
+	$(BIN)/fleetline demo
+
+test: $(READY)  ## Run the tests, on the real Kafka and ClickHouse.
+	$(BIN)/python -m pytest
+
+check: lint types test  ## All of CI.
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
+
+golden: $(READY)  ## Rewrite the golden records from today's normalizers; review with git diff.
+	$(BIN)/python -m sources.golden
+
+bench: $(READY)  ## Measure everything; benchmarks/RESULTS.md says how to read it.
+	for name in $$($(BIN)/fleetline bench --list); do $(BIN)/fleetline bench $$name --json || exit 1; done
+
+lock: $(READY)  ## Resolve the dependencies anew.
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--extra local --extra dev --extra bench pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .fleetline .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	touch $(READY)
