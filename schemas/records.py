@@ -154,7 +154,7 @@ def telemetry_writer() -> Callable[[Telemetry], bytes]:
 @cache
 def telemetry_reader() -> Callable[[bytes], Telemetry]:
     """Return the function that reads one record. It raises UnknownSchema on a foreign schema."""
-    return cast(Callable[[bytes], Telemetry], _reader("telemetry"))
+    return cast("Callable[[bytes], Telemetry]", _reader("telemetry"))
 
 
 @cache
@@ -166,4 +166,4 @@ def event_writer() -> Callable[[Event], bytes]:
 @cache
 def event_reader() -> Callable[[bytes], Event]:
     """Return the function that reads one event. It raises UnknownSchema on a foreign schema."""
-    return cast(Callable[[bytes], Event], _reader("event"))
+    return cast("Callable[[bytes], Event]", _reader("event"))

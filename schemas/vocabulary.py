@@ -27,7 +27,9 @@ def _table(kind: Kind, rows: str) -> tuple[Parameter, ...]:
 
 
 PARAMETERS: tuple[Parameter, ...] = (
-    *_table("number", """
+    *_table(
+        "number",
+        """
         absolute.acceleration | g | Length of the acceleration vector
         adc.voltage.N | V | Analogue input
         ain.N | V | Analogue input as the tracker names it
@@ -86,8 +88,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         x.acceleration | g | Forward axis
         y.acceleration | g | Left axis
         z.acceleration | g | Up axis
-    """),
-    *_table("boolean", """
+    """,
+    ),
+    *_table(
+        "boolean",
+        """
         alarm.event | | An alarm was raised
         battery.charging.status | | The device's battery is charging
         battery.low.status | | The device's battery is nearly empty
@@ -101,8 +106,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         lorawan.confirmed.status | | The uplink asked for confirmation
         movement.status | | Moving
         tamper.status | | Opened or removed
-    """),
-    *_table("text", """
+    """,
+    ),
+    *_table(
+        "text",
+        """
         alarm.type | | Kinds of alarm, comma-separated
         battery.state | | Charge state in the sender's words
         device.name | | Name of the device at its sender
@@ -116,7 +124,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         reason | | Why the device reported
         timestamp.sent | | The device's time as sent, when it could not be believed
         vehicle.vin | | Vehicle identification number
-    """),
+    """,
+    ),
 )
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}

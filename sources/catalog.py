@@ -1,10 +1,10 @@
 """Finds the sources: every folder here that declares `SOURCE`. Nothing is imported until `load_sources()` is called."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from collections.abc import Mapping
 
 from sources.contract import Source
 

@@ -78,7 +78,9 @@ def record_id(source: Source, request: Request, item: Any, index: int, reading: 
     sender = reading.source_device or request.device_id or request.credential_id
     arrival = b"" if reading.sent_us or reading.natural_key else b"%d:%d" % (request.received_us, index)
     return content_id(
-        f"{request.tenant_id}\0{source.name}\0{sender}\0{reading.child}\0{reading.natural_key}".encode("utf-8", "replace"),
+        f"{request.tenant_id}\0{source.name}\0{sender}\0{reading.child}\0{reading.natural_key}".encode(
+            "utf-8", "replace"
+        ),
         orjson.dumps(item if reading.content is None else reading.content, default=str, option=_SORTED),
         arrival,
     )
@@ -125,7 +127,9 @@ def _canonical(source: Source, request: Request, item: Any, index: int, reading:
         "booleans": reading.booleans,
         "texts": reading.texts,
         "event_type": reading.event_type,
-        "event_attributes": orjson.dumps(reading.event_attributes, default=str).decode() if reading.event_attributes else "",
+        "event_attributes": orjson.dumps(reading.event_attributes, default=str).decode()
+        if reading.event_attributes
+        else "",
         "raw_topic": request.topic,
         "raw_partition": request.partition,
         "raw_offset": request.offset,

@@ -38,7 +38,7 @@ def _pairs(values: tuple[str, ...], separator: str, what: str) -> dict[str, str]
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Read every file of a folder in one process; each line then names its `file`.",
 )
-def command(  # noqa: PLR0913  one parameter per option
+def command(
     source: str,
     file: IO[bytes] | None,
     content_type: str,
@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913  one parameter per option
     device: str,
     batch: Path | None,
 ) -> None:
-    """Read one request body (FILE, or - for standard input) as SOURCE would.
+    r"""Read one request body (FILE, or - for standard input) as SOURCE would.
 
     Prints one JSON object per canonical record on standard output and one {"reason","detail","index"} per piece that
     would be quarantined on standard error.

@@ -72,7 +72,9 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     return (reading,)
 
 
-_HANDLED = frozenset(("ident", "timestamp", "server.timestamp", "position.timestamp", "position.satellites", "position.valid"))
+_HANDLED = frozenset(
+    ("ident", "timestamp", "server.timestamp", "position.timestamp", "position.satellites", "position.valid")
+)
 
 
 def _ident(message: dict[str, Any]) -> str:

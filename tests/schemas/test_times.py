@@ -1,5 +1,6 @@
 """Times: every spelling senders use, to the microsecond."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,9 +37,12 @@ def test_reads_every_spelling(text: object, expected: str) -> None:
     assert format_us(parse_us(text)) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2020-13-01T00:00:00Z", "2020-01-01T25:00:00Z", True, None, [], -5, 0, float("nan"), 1e300])
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2020-13-01T00:00:00Z", "2020-01-01T25:00:00Z", True, None, [], -5, 0, float("nan"), 1e300],
+)
 def test_refuses_what_is_no_time(text: object) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         parse_us(text)
 
 
@@ -56,10 +60,8 @@ def test_seconds_written_with_six_decimals_are_exact(moment: int) -> None:
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none()))
 def test_any_value_is_a_time_or_a_value_error(value: object) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert format_us(parse_us(value))
-    except ValueError:
-        pass
 
 
 def test_a_clock_is_believed_between_2010_and_tomorrow() -> None:

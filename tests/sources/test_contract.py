@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from registry.view import RegistryView
 
 from registry.model import DEV_EUI, EXTERNAL_ID, Device
-from registry.view import RegistryView
 from schemas.records import telemetry_reader, telemetry_writer
 from schemas.view import telemetry_view
 from schemas.vocabulary import BY_NAME, is_canonical
@@ -31,7 +31,17 @@ def made(source: Source, request: Request) -> tuple[list[Canonical], list[Defect
 
 
 def test_the_sources_of_the_design_are_there() -> None:
-    assert {"autopi", "flespi", "biketrax", "traccar", "digital_matter", "device", "generic", "chirpstack", "ttn"} <= set(SOURCES)
+    assert {
+        "autopi",
+        "flespi",
+        "biketrax",
+        "traccar",
+        "digital_matter",
+        "device",
+        "generic",
+        "chirpstack",
+        "ttn",
+    } <= set(SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -59,7 +69,9 @@ def test_sample_devices_are_distinct() -> None:
     ids = {}
     for source, name, sample in all_samples():
         for device in sample.devices:
-            assert ids.setdefault(device.id, (source, device)) == (source, device), f"{source}/{name} reuses {device.id}"
+            assert ids.setdefault(device.id, (source, device)) == (source, device), (
+                f"{source}/{name} reuses {device.id}"
+            )
 
 
 @pytest.mark.parametrize(("name", "sample"), SAMPLES)
@@ -138,10 +150,20 @@ def test_the_tenant_is_part_of_the_id(name: str, sample: Sample) -> None:
 def view_of(sample: Sample) -> RegistryView:
     view = RegistryView()
     for declared in sample.devices:
-        attributes = {EXTERNAL_ID: declared.external_id or declared.id, DEV_EUI: declared.dev_eui,
-                      "imei": declared.imei, "serial": declared.serial}
-        device = Device(id=declared.id, tenant_id=SAMPLE_TENANT, name=declared.name, gateway=declared.gateway,
-                        parent_id=declared.parent, attributes={key: value for key, value in attributes.items() if value})
+        attributes = {
+            EXTERNAL_ID: declared.external_id or declared.id,
+            DEV_EUI: declared.dev_eui,
+            "imei": declared.imei,
+            "serial": declared.serial,
+        }
+        device = Device(
+            id=declared.id,
+            tenant_id=SAMPLE_TENANT,
+            name=declared.name,
+            gateway=declared.gateway,
+            parent_id=declared.parent,
+            attributes={key: value for key, value in attributes.items() if value},
+        )
         view.apply(f"device/{device.id}", msgspec.json.encode(device))
     return view
 
