@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""
     integration_webhook_secret: SecretStr = Field(SecretStr(""), validation_alias=_known_as("INTEGRATION_WEBHOOK_SECRET"))
 
+    secret_key: SecretStr = SecretStr("")
+    """Seals the secrets of destinations, the same for every component. Empty: a key file in the data directory."""
+
     delivery_allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
 
