@@ -1,0 +1,102 @@
+"""A request as a Kafka record and back: what the edge writes is what the normalizer reads."""
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl, urlencode
+
+from schemas import topics
+from sources.contract import NOTHING, Request, Source
+
+NEVER_CAPTURED = frozenset(
+    ("authorization", "cookie", "proxy-authorization", "x-webhook-secret", "x-device-token", "x-downlink-apikey", "x-api-key")
+)
+"""Headers that carry secrets: they are dropped even when a source asks for them."""
+_REDACTED = "redacted"
+_CAPTURED_AT = len(topics.CAPTURED)
+_PATH_PART_AT = len(topics.PATH_PART)
+
+
+def raw_headers(request: Request, source: Source) -> list[tuple[str, bytes]]:
+    """Build the headers of the raw record. Empty ones are left out; no secret is ever among them.
+
+    `path` is the route with its secret parts left as `{name}`; a secret query parameter reads `redacted`.
+    """
+    headers = [
+        (topics.RECORD_ID, request.record_id.encode()),
+        (topics.RECEIVED_US, b"%d" % request.received_us),
+        (topics.TENANT, request.tenant_id.encode()),
+        (topics.CREDENTIAL, request.credential_id.encode()),
+        (topics.TRANSPORT, request.transport.encode()),
+        (topics.METHOD, request.method.encode()),
+        (topics.PATH, request.path.encode()),
+    ]
+    if request.device_id:
+        headers.append((topics.DEVICE, request.device_id.encode()))
+    if request.query:
+        headers.append((topics.QUERY, _query(request, source)))
+    if request.content_type:
+        headers.append((topics.CONTENT_TYPE, request.content_type.encode("utf-8", "replace")))
+    encoding = request.header("content-encoding")
+    if encoding:
+        headers.append((topics.ORIGINAL_ENCODING, encoding.encode("utf-8", "replace")))
+    trace = request.header("traceparent")
+    if trace:
+        headers.append((topics.TRACEPARENT, trace.encode("utf-8", "replace")))
+    for name in source.captured_headers:
+        value = request.header(name)
+        if value and name not in NEVER_CAPTURED:
+            headers.append((topics.CAPTURED + name, value.encode("utf-8", "replace")))
+    for name, part in request.path_params.items():
+        if name not in source.secret_path_parts:
+            headers.append((topics.PATH_PART + name, part.encode("utf-8", "replace")))
+    return headers
+
+
+def _query(request: Request, source: Source) -> bytes:
+    pairs = [(key, _REDACTED if key in source.secret_query else value) for key, value in request.query.items()]
+    return urlencode(pairs, errors="replace").encode()
+
+
+def request_from_raw(
+    headers: Iterable[tuple[str, bytes]] | None, body: bytes, topic: str, partition: int, offset: int
+) -> Request:
+    """Read a raw record back. Never raises: headers it does not know are passed over, odd ones read as they can be."""
+    known: dict[str, str] = {}
+    captured: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for name, value in headers or ():
+        text = str(value or b"", "utf-8", "replace")
+        if name.startswith(topics.CAPTURED):
+            captured[name[_CAPTURED_AT:]] = text
+        elif name.startswith(topics.PATH_PART):
+            parts[name[_PATH_PART_AT:]] = text
+        else:
+            known[name] = text
+    get = known.get
+    received = get(topics.RECEIVED_US, "")
+    query = get(topics.QUERY, "")
+    return Request(
+        body=body,
+        method=get(topics.METHOD, "POST"),
+        path=get(topics.PATH, ""),
+        path_params=parts or NOTHING,
+        query=dict(parse_qsl(query, keep_blank_values=True)) if query else NOTHING,
+        headers=captured or NOTHING,
+        content_type=get(topics.CONTENT_TYPE, ""),
+        transport=get(topics.TRANSPORT, "http"),
+        received_us=int(received) if received.isdecimal() else 0,
+        record_id=get(topics.RECORD_ID, ""),
+        tenant_id=get(topics.TENANT, ""),
+        credential_id=get(topics.CREDENTIAL, ""),
+        device_id=get(topics.DEVICE, ""),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )
+
+
+def header_value(headers: Sequence[tuple[str, bytes]] | None, name: str) -> str:
+    """Return one header of a Kafka record as text, or nothing."""
+    for key, value in headers or ():
+        if key == name:
+            return str(value or b"", "utf-8", "replace")
+    return ""
