@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sources.contract import Request, Source
 
 QUARANTINED = 3
+_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 def _pairs(values: tuple[str, ...], separator: str, what: str) -> dict[str, str]:
@@ -138,7 +139,17 @@ def _outcome(source: "Source", base: "Request", wire_body: bytes) -> Iterator[tu
 
 
 def _inflated(base: "Request", wire_body: bytes) -> bytes:
-    return wire_body
+    """Undo a content encoding as the edge would. Raises Refused with the edge's status."""
+    if not wire_body or wire_body[:1] in b"{[":
+        return wire_body
+    from ingress.errors import RejectedRequest
+    from ingress.inflate import inflate
+    from sources.errors import Refused
+
+    try:
+        return inflate(wire_body, base.header("content-encoding"), _MAX_BODY_BYTES)
+    except RejectedRequest as rejected:
+        raise Refused(rejected.status, rejected.detail) from None
 
 
 def _as_request(source: "Source", base: "Request", content: bytes) -> "tuple[Request, bytes]":

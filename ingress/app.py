@@ -1,0 +1,120 @@
+"""The application: routes derived from the sources' declarations, probes and metrics."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from fleetline.settings import Settings
+from ingress.endpoint import Door
+from ingress.metrics import BROKER, REGISTRY
+from ingress.producer import KafkaProducer, MemoryProducer
+from registry.view import RegistryView
+from sources.contract import Source
+
+
+class Registry(Protocol):
+    """What the ingress needs of the registry: the follower, or a filled view in tests."""
+
+    @property
+    def view(self) -> RegistryView:
+        """The registry in memory."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the view is complete."""
+
+
+class IngressApp:
+    """ASGI: fixed paths go straight to their door, everything else through Starlette's router.
+
+    The router and its middleware cost as much as the whole rest of a request, and most senders post to a fixed path.
+    """
+
+    def __init__(self, starlette: Starlette, doors: Mapping[str, Door]) -> None:
+        self._starlette = starlette
+        self._doors = doors
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection event."""
+        if scope["type"] == "http":
+            door = self._doors.get(scope["path"])
+            if door is not None:
+                await door(scope, receive, send)
+                return
+        await self._starlette(scope, receive, send)
+
+
+def templates(source: Source) -> list[str]:
+    """List the routes of a source, without trailing slashes."""
+    routes = [path.rstrip("/") for path in source.paths]
+    routes.append(f"/in/{source.name}")
+    if "_" in source.name:
+        routes.append(f"/in/{source.name.replace('_', '-')}")
+    if source.path_part:
+        routes.extend([f"{route}/{{{source.path_part}}}" for route in routes if route.startswith("/in/")])
+    return routes
+
+
+def build_app(
+    settings: Settings,
+    sources: Mapping[str, Source],
+    registry: Registry,
+    producer: KafkaProducer | MemoryProducer,
+) -> IngressApp:
+    """Build the application. `registry` must be running; the producer is started and stopped with the application."""
+    doors: dict[str, Door] = {}
+    routes: list[Route] = []
+    for source in sources.values():
+        for template in templates(source):
+            door = Door(source, template, settings, registry.view, producer)
+            for path in _with_and_without_slash(template):
+                if "{" in path:
+                    routes.append(Route(path, endpoint=door))
+                else:
+                    doors[path] = door
+    for path, name in settings.path_map.items():
+        door = Door(sources[name], path, settings, registry.view, producer)
+        doors.update(dict.fromkeys(_with_and_without_slash(path), door))
+    starlette = Starlette(routes=[*_probes(registry, producer), *routes], lifespan=_lifespan(producer))
+    starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
+    return IngressApp(starlette, doors)
+
+
+def _with_and_without_slash(path: str) -> Iterable[str]:
+    bare = path.rstrip("/")
+    return dict.fromkeys((bare or "/", f"{bare}/"))
+
+
+def _lifespan(producer: KafkaProducer | MemoryProducer) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await producer.start()
+        yield
+        await producer.stop()
+
+    return lifespan
+
+
+def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer) -> list[Route]:
+    async def healthz(_: HttpRequest) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(_: HttpRequest) -> Response:
+        reachable = await producer.is_reachable()
+        BROKER.set(int(reachable))
+        if not registry.caught_up:
+            return PlainTextResponse("the registry has not been read yet\n", 503)
+        if not reachable:
+            return PlainTextResponse("the broker is away\n", 503)
+        return PlainTextResponse("ready\n")
+
+    async def metrics(_: HttpRequest) -> Response:
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

@@ -1,0 +1,42 @@
+"""Runs the ingress until it is told to stop."""
+
+import logging
+
+from fleetline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight. Blocks."""
+    import uvicorn
+
+    from ingress.app import build_app
+    from ingress.producer import KafkaProducer
+    from registry.follower import RegistryFollower
+    from sources.catalog import load_sources
+
+    follower = RegistryFollower(settings)
+    follower.start()
+    try:
+        app = build_app(settings, load_sources(), follower, KafkaProducer(settings))
+        log.info("ingress on http://%s:%s", settings.host, settings.ingress_port)
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.ingress_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=6,
+            backlog=4096,
+        )
+    finally:
+        follower.stop()
