@@ -1,0 +1,120 @@
+"""Keeps a component's view of the registry up to date: a thread that follows the topic."""
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from registry.topic import Rewound, TopicReader
+from registry.view import RegistryView
+
+if TYPE_CHECKING:
+    from fleetline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_STEP_S = 0.2
+_METADATA_S = 2.0
+_ABSENT_S = 0.2
+_RETRY_S = 1.0
+
+
+class RegistryFollower:
+    """Reads the whole topic, then every change as it comes: visible in `view` within a second, in practice 20 ms.
+
+    Survives broker restarts, a topic that does not exist yet and one that is deleted or recreated: meanwhile, and until
+    a recreated topic has been read whole, the last known view goes on serving. Only an error that cannot pass by itself
+    ends the thread; it is then in `failed`, and a component that sees it must exit: its view would grow stale silently.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self.view = RegistryView()
+        self.failed: Exception | None = None
+        self._stopping = threading.Event()
+        self._caught_up = threading.Event()
+        self._settled = threading.Event()
+        """Caught up, failed or stopped: nothing left to wait for."""
+        self._thread = threading.Thread(target=self._run, name="registry-follower", daemon=True)
+
+    def start(self) -> None:
+        """Start following; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and wait for the thread to end. The view stays as it is."""
+        self._stopping.set()
+        self._settled.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def caught_up(self) -> bool:
+        """Tell whether all that was in the topic at the start is in the view. Stays true during later interruptions."""
+        return self._caught_up.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether changes still reach the view."""
+        return self._thread.is_alive() and self.failed is None
+
+    def wait_caught_up(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for `caught_up`. False at once when the thread has failed."""
+        self._settled.wait(timeout)
+        return self.caught_up
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._follow_one_log()
+        except Exception as error:
+            self.failed = error
+            log.exception("the registry is no longer followed; this component must be restarted")
+        finally:
+            self._settled.set()
+
+    def _follow_one_log(self) -> None:
+        """Follow the topic until it turns out to be another one. The first time straight into `view`."""
+        from confluent_kafka import KafkaException
+
+        view = RegistryView() if self.caught_up else self.view
+        if not self.caught_up:
+            view.adopt(RegistryView())  # what an interrupted first reading left behind
+        reader = TopicReader(self._settings, view, announce=True)
+        try:
+            if self._opened(reader):
+                self._follow(reader)
+        except Rewound as reason:
+            log.warning("the registry topic is read anew: %s", reason)
+            self._stopping.wait(_ABSENT_S)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise
+            log.warning("the registry cannot be read for now: %s", error)
+            self._stopping.wait(_RETRY_S)
+        finally:
+            reader.close()
+
+    def _opened(self, reader: TopicReader) -> bool:
+        announced = False
+        while not self._stopping.is_set():
+            if reader.open(_METADATA_S):
+                return True
+            if not announced:
+                log.warning("there is no topic %s yet; waiting for it", self._settings.topics.registry)
+                announced = True
+            self._stopping.wait(_ABSENT_S)
+        return False
+
+    def _follow(self, reader: TopicReader) -> None:
+        started = time.monotonic()
+        while not self._stopping.is_set():
+            reader.step(_STEP_S)
+            reader.check_log(wait=False)
+            if reader.at_end and (not self.caught_up or reader.view is not self.view):
+                if reader.view is not self.view:
+                    self.view.adopt(reader.view)
+                    reader.view = self.view
+                self._caught_up.set()
+                self._settled.set()
+                log.info("the registry is read to its end, in %.0f ms", (time.monotonic() - started) * 1000)
