@@ -8,7 +8,7 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _LZ4 = b"\x04\x22\x4d\x18"
 _PLAIN = frozenset(("", "identity", "none"))
-_CHUNK = 256 * 1024
+_SLICE = 1024
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:  # noqa: PLR0911  one return per encoding
@@ -74,21 +74,25 @@ def _zlib(body: bytes, limit: int, window_bits: int) -> bytes:
 
 
 def _zstd(body: bytes, limit: int) -> bytes:
-    """Inflate one or several frames a chunk at a time: a frame need not declare its size, or may lie about it."""
-    import io
-
+    """Inflate one or several frames. Fed in small slices: a frame need not declare its size, and may lie about it."""
     import zstandard
 
     out = bytearray()
-    source = io.BytesIO(body)
-    reader = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(source, read_across_frames=True)
-    try:
-        while chunk := reader.read(_CHUNK):
-            out += chunk
-            if len(out) > limit:
-                raise TooLarge(f"the body inflates to more than {limit} bytes")
-    except zstandard.ZstdError as error:
-        raise Truncated(f"broken compressed body: {error}") from None
+    rest = body
+    while rest:
+        stream = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+        fed = 0
+        try:
+            while fed < len(rest) and not stream.eof:
+                out += stream.decompress(rest[fed : fed + _SLICE])
+                fed += _SLICE
+                if len(out) > limit:
+                    raise TooLarge(f"the body inflates to more than {limit} bytes")
+        except zstandard.ZstdError as error:
+            raise Truncated(f"broken compressed body: {error}") from None
+        if not stream.eof:
+            raise Truncated("the compressed body breaks off")
+        rest = stream.unused_data + rest[fed:]
     return bytes(out)
 
 
