@@ -17,6 +17,7 @@ from sources.values import as_object, json_items, number_or, put, put_all, time_
 _FRAME = ("positions", "events", "devices")
 _FRAME_STARTS = tuple(b'{"%s"' % name.encode() for name in (*_FRAME, "logs"))
 _NOTHING: Mapping[str, Any] = {}
+_INFINITY = float("inf")
 
 _NUMBERS: Mapping[str, tuple[str, float]] = {
     "odometer": ("vehicle.mileage", KM_PER_M),
@@ -45,6 +46,8 @@ _BOOLEANS: Mapping[str, str] = {
     "motion": "movement.status",
     "charge": "battery.charging.status",
     "blocked": "engine.blocked.status",
+    **{f"in{number}": f"din.{number}" for number in range(1, 33)},
+    **{f"out{number}": f"dout.{number}" for number in range(1, 33)},
 }
 _TEXTS: Mapping[str, str] = {
     "driverUniqueId": "driver.id",
@@ -52,6 +55,7 @@ _TEXTS: Mapping[str, str] = {
     "versionFw": "firmware.version",
     "iccid": "iccid",
 }
+_SPECIAL = frozenset(("alarm", "sat", "hdop", "pdop", *_TEXTS))
 _COLUMNS: Mapping[str, tuple[str, float]] = {
     "altitude": ("altitude_m", 1.0),
     "speed": ("speed_kmh", KMH_PER_KNOT),
@@ -72,6 +76,9 @@ _POSITION_UNSTABLE = frozenset(("id", "type", "outdated", "serverTime", "address
 _EVENT_READ = frozenset(
     ("id", "type", "deviceId", "eventTime", "serverTime", "attributes", "geofenceId", "maintenanceId", "positionId")
 )
+_DEVICE_READ = frozenset(("id", "uniqueId"))
+_DEVICE_IDS = frozenset(("groupId", "calendarId", "positionId"))
+"""0 means none."""
 _PARTS = frozenset(("event", "position", "device", "geofence", "maintenance"))
 
 
@@ -230,8 +237,9 @@ def _alarm(reading: Reading, kinds: str) -> None:
 
 def add_position(source: str, reading: Reading, position: Mapping[str, Any]) -> None:
     """Add a position's times, place, motion and attributes."""
-    reading.fix_us = time_or_zero(position.get("fixTime"))
-    reading.sent_us = time_or_zero(position.get("deviceTime")) or reading.fix_us
+    fix, sent = position.get("fixTime"), position.get("deviceTime")
+    reading.fix_us = time_or_zero(fix)
+    reading.sent_us = reading.fix_us if sent == fix else time_or_zero(sent) or reading.fix_us
     reading.platform_us = time_or_zero(position.get("serverTime"))
     for name, (column, factor) in _COLUMNS.items():
         value = position.get(name)
@@ -283,7 +291,12 @@ def add_attributes(source: str, reading: Reading, attributes: Mapping[str, Any])
             if number == number:
                 numbers[known[0]] = number
                 continue
-        elif _attribute(reading, name, value):
+        elif value is True or value is False:
+            canonical = _BOOLEANS.get(name)
+            if canonical is not None:
+                reading.booleans[canonical] = value
+                continue
+        elif name in _SPECIAL and _special(reading, name, value):
             continue
         keep(source, reading, name, value)
     if "vehicle.mileage" not in numbers:
@@ -294,55 +307,44 @@ def add_attributes(source: str, reading: Reading, attributes: Mapping[str, Any])
                 break
 
 
-def _attribute(reading: Reading, name: str, value: Any) -> bool:
-    """Take an attribute that is a column, a switch or a text. False: it is none of these, or its value is odd."""
-    if isinstance(value, bool):
-        return _switch(reading, name, value)
-    if isinstance(value, str) and (name == "alarm" or name in _TEXTS):
+def _special(reading: Reading, name: str, value: Any) -> bool:
+    """Take an attribute that is a column, a text or an alarm. False: its value does not fit there."""
+    if name == "alarm" or name in _TEXTS:
+        if not isinstance(value, str):
+            return False
         if name == "alarm":
             _alarm(reading, value)
         elif value:
             reading.texts[_TEXTS[name]] = value
         return True
-    if name in {"hdop", "pdop"}:
-        number = converted(value, 1.0)
-        if number == number:
-            setattr(reading, name, number)
-        return number == number
+    number = converted(value, 1.0)
     if name == "sat":
-        number = number_or(value, -1)
-        if 0 <= number <= 255:
-            reading.satellites = int(number)
-            return True
-    return False
-
-
-def _switch(reading: Reading, name: str, value: bool) -> bool:
-    canonical = _BOOLEANS.get(name)
-    if canonical is None:
-        for prefix, family in (("in", "din."), ("out", "dout.")):
-            digits = name.removeprefix(prefix)
-            if digits != name and digits.isdecimal() and digits.isascii():
-                canonical = family + digits
-    if canonical is None:
-        return False
-    reading.booleans[canonical] = value
-    return True
+        if not 0 <= number <= 255:
+            return False
+        reading.satellites = int(number)
+    elif number == number:
+        setattr(reading, name, number)
+    return number == number
 
 
 def converted(value: Any, factor: float) -> float:
     """Return a number in the vocabulary's unit, NaN when the value is none."""
-    number = number_or(value, NAN)
+    number = value if value.__class__ is float or value.__class__ is int else number_or(value, NAN)
     if factor != 1.0:
         number = scaled(number, factor)
-    return float(number) if abs(number) < float("inf") else NAN
+    return float(number) if -_INFINITY < number < _INFINITY else NAN
 
 
 def keep(source: str, reading: Reading, name: str, value: Any) -> None:
-    """Keep a value without a canonical name. Null and empty containers say nothing."""
-    if isinstance(value, dict):
+    """Keep a value without a canonical name. Null and empty values say nothing."""
+    if value is True or value is False:
+        reading.booleans[f"{source}.{name}"] = value
+    elif value.__class__ is str:
+        if value:
+            reading.texts[f"{source}.{name}"] = value
+    elif value.__class__ is dict:
         put_all(reading, f"{source}.{name}.", {key: each for key, each in value.items() if each not in ({}, [])})
-    elif value != []:
+    elif value is not None and value != []:
         put(reading, f"{source}.{name}", value)
 
 
@@ -355,7 +357,7 @@ def _identify(source: str, reading: Reading, device: Any, local_id: Any, request
         for field, value in device.items():
             if field == "name" and isinstance(value, str) and value:
                 reading.texts["device.name"] = value
-            elif field not in {"id", "uniqueId"}:
+            elif field not in _DEVICE_READ and value is not None and (value or field not in _DEVICE_IDS):
                 keep(source, reading, f"device.{field}", value)
     else:
         unique = None

@@ -34,7 +34,7 @@ def read_edge(body: dict[str, Any], request: Request) -> Reading:
     _numbered(reading, rest, "analogues", ANALOGUES)
     _numbered(reading, rest, "counters", COUNTERS)
     keep(reading, rest)
-    keep(reading, {"device": {name: value for name, value in device.items() if name not in _DEVICE_READ}})
+    keep(reading, {f"device.{name}": value for name, value in device.items() if name not in _DEVICE_READ})
     return reading
 
 

@@ -36,8 +36,9 @@ def add_field(reading: Reading, field: Any, seen: set[int]) -> None:
         keep(reading, field)
         return
     seen.add(kind)
+    rest = field.copy()
+    del rest["FType"]
     reader = _READERS.get(kind)
-    rest = {name: value for name, value in field.items() if name != "FType"}
     if reader is not None:
         reader(reading, rest)
     if rest:

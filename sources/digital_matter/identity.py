@@ -1,5 +1,7 @@
 """Whose records these are: the serial in the path, the body and the headers, and what to do when they disagree."""
 
+from functools import lru_cache
+
 from sources.contract import Identity, Reading, Request
 from sources.digital_matter.keep import PREFIX
 from sources.errors import Unreadable
@@ -49,18 +51,19 @@ def identify(reading: Reading, request: Request, serial: str, imei: str, iccid: 
         reading.texts["iccid"] = iccid
     if imei or outside_imei:
         reading.texts["imei"] = imei or outside_imei
-    for name in _CUSTOM:
-        value = header(name).strip()
-        if value:
-            reading.texts[PREFIX + name.removeprefix("x-")] = value
+    if request.headers:
+        for name in _CUSTOM:
+            value = header(name).strip()
+            if value:
+                reading.texts[PREFIX + name.removeprefix("x-")] = value
 
 
 def _disagree(outside: str, inside: str) -> bool:
     return bool(outside and inside) and outside.lstrip("0").lower() != inside.lstrip("0").lower()
 
 
-def _identities(*claims: str) -> tuple[Identity, ...]:
-    outside, outside_imei, serial, imei = claims
+@lru_cache(maxsize=4096)
+def _identities(outside: str, outside_imei: str, serial: str, imei: str) -> tuple[Identity, ...]:
     found = [
         Identity(kind, value)
         for kind, value in (("serial", outside), ("imei", outside_imei), ("serial", serial), ("imei", imei))

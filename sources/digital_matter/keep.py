@@ -1,6 +1,6 @@
 """Keeping what has no canonical name, and reading numbers that have one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from schemas.records import NAN
@@ -9,14 +9,18 @@ from sources.contract import Reading
 from sources.values import number_or, put
 
 PREFIX = "digital_matter."
+_INFINITY = float("inf")
+_NOTHING: Collection[str] = ()
 
 
 def converted(value: Any, factor: float = 1.0) -> float:
     """Return a number in the vocabulary's unit, NaN when the value is none."""
-    number = number_or(value, NAN)
+    if value is None:
+        return NAN
+    number = value if value.__class__ is int or value.__class__ is float else number_or(value, NAN)
     if factor != 1.0:
         number = scaled(number, factor)
-    return float(number) if abs(number) < float("inf") else NAN
+    return float(number) if -_INFINITY < number < _INFINITY else NAN
 
 
 def place(reading: Reading, name: str, factor: float, value: Any) -> bool:
@@ -28,29 +32,43 @@ def place(reading: Reading, name: str, factor: float, value: Any) -> bool:
     return True
 
 
-def keep(reading: Reading, values: Mapping[str, Any]) -> None:
-    """Keep values under their own names.
+def keep(reading: Reading, values: Mapping[str, Any], skip: Collection[str] = _NOTHING) -> None:
+    """Keep values under their own names, except `skip`. Null and empty values say nothing.
 
     A second field of the same kind gets `.2` behind each of its names, and so on: nothing is overwritten, and what
     came together stays together.
     """
-    pairs = list(_flat("", values))
-    turn = ""
-    count = 1
-    while any(_taken(reading, f"{PREFIX}{name}{turn}") for name, _ in pairs):
-        count += 1
-        turn = f".{count}"
-    for name, value in pairs:
-        put(reading, f"{PREFIX}{name}{turn}", value)
-
-
-def _taken(reading: Reading, name: str) -> bool:
-    return name in reading.numbers or name in reading.texts or name in reading.booleans
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{key}.", value)
+        if key in skip or value is None:
+            continue
+        if value.__class__ is dict:
+            _flatten(flat, f"{PREFIX}{key}.", value)
+        elif value not in ("", []):
+            flat[PREFIX + key] = value
+    count = 1
+    named = flat
+    while not _are_free(reading, named):
+        count += 1
+        named = {f"{name}.{count}": value for name, value in flat.items()}
+    for name, value in named.items():
+        if value.__class__ is str:
+            reading.texts[name] = value
+        else:
+            put(reading, name, value)
+
+
+def _are_free(reading: Reading, names: Mapping[str, Any]) -> bool:
+    return (
+        reading.numbers.keys().isdisjoint(names)
+        and reading.texts.keys().isdisjoint(names)
+        and reading.booleans.keys().isdisjoint(names)
+    )
+
+
+def _flatten(flat: dict[str, Any], prefix: str, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if value.__class__ is dict:
+            _flatten(flat, f"{prefix}{key}.", value)
         elif value is not None and value not in ("", []):
-            yield prefix + str(key), value
+            flat[prefix + key] = value

@@ -60,8 +60,8 @@ def _read_traditional(body: dict[str, Any], request: Request) -> Reading:
     identify(reading, request, as_text(body.get("SerNo")), as_text(body.get("IMEI")), as_text(body.get("ICCID")))
     add_product(reading, body.get("ProdId"), body.get("FW"))
     add_reason(reading, record.get("Reason"))
-    keep(reading, {name: value for name, value in body.items() if name not in _ENVELOPE_READ})
-    keep(reading, {name: value for name, value in record.items() if name not in _RECORD_READ})
+    keep(reading, body, _ENVELOPE_READ)
+    keep(reading, record, _RECORD_READ)
     if date and not reading.sent_us:
         keep(reading, {"DateUTC": date})
     fields = record.get("Fields")
