@@ -1,0 +1,5 @@
+"""`python -m fleetline`: the same as the `fleetline` command."""
+
+from fleetline.cli import main
+
+main()
