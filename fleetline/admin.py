@@ -1,0 +1,149 @@
+"""What the administrative commands share: their options, the open registry, and how they print."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetline.errors import FleetlineError
+
+if TYPE_CHECKING:
+    from fleetline.settings import Settings
+    from registry.model import Credential, Destination, Device, Tenant
+    from registry.store import RegistryStore
+    from registry.view import RegistryView
+
+Command = Callable[..., Any]
+
+
+def common_options(command: Command) -> Command:
+    """Add `--data` and `--json`, passed as `data` and `as_json`."""
+    data = click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Data directory of the local stack to talk to [default: $FLEETLINE_DATA or .fleetline].",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return data(as_json(command))
+
+
+def tenant_option(command: Command) -> Command:
+    """Add `--tenant`, passed as `tenant`."""
+    return click.option("--tenant", metavar="ID|NAME", help="May be left out when there is exactly one.")(command)
+
+
+@contextmanager
+def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStore"]]:
+    """Open the registry of the installation the settings point at. Its errors become one line and exit status 1."""
+    from fleetline.local_settings import load_settings
+    from registry.errors import RegistryError
+    from registry.store import RegistryStore
+
+    settings = load_settings(data)
+    try:
+        with RegistryStore(settings) as store:
+            yield settings, store
+    except RegistryError as error:
+        raise FleetlineError(str(error)) from error
+
+
+def chosen_tenant(view: "RegistryView", wanted: str | None) -> "Tenant":
+    """Return the tenant asked for by id or name; without one, the only tenant there is."""
+    from registry.rules import find_tenant
+
+    if wanted is not None:
+        return find_tenant(view, wanted)
+    tenants = view.tenants()
+    if not tenants:
+        raise FleetlineError("there is no tenant yet; create one: fleetline tenant create NAME")
+    if len(tenants) > 1:
+        names = ", ".join(tenant.name for tenant in tenants[:10])
+        raise click.UsageError(f"there are {len(tenants)} tenants ({names}); say which with --tenant")
+    return tenants[0]
+
+
+def chosen_tenants(view: "RegistryView", wanted: str | None) -> "tuple[Tenant, ...]":
+    """Return the tenant asked for, or all of them."""
+    return view.tenants() if wanted is None else (chosen_tenant(view, wanted),)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on one line."""
+    import orjson
+
+    click.echo(orjson.dumps(value).decode())
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, nothing: str) -> None:
+    """Print a table; `columns` maps keys of the rows to headings. Into a pipe nothing is cut short."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        click.echo(nothing)
+        return
+    table = Table()
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(row[key])) for key in columns))
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(each) for each in value)
+    return "" if value is None else str(value)
+
+
+def tenant_row(tenant: "Tenant") -> dict[str, Any]:
+    """Show a tenant."""
+    return {"id": tenant.id, "name": tenant.name}
+
+
+def device_row(device: "Device") -> dict[str, Any]:
+    """Show a device: the ids it is known by beside all its attributes."""
+    from registry.model import DEV_EUI, EXTERNAL_ID
+
+    attributes = device.attributes
+    return {
+        "id": device.id,
+        "tenant_id": device.tenant_id,
+        "name": device.name,
+        "external_id": attributes.get(EXTERNAL_ID),
+        "dev_eui": attributes.get(DEV_EUI),
+        **{name: attributes.get(name) for name in ("imei", "serial", "iccid", "custom1", "custom2", "custom3")},
+        "gateway": device.gateway,
+        "parent_id": device.parent_id or None,
+        "attributes": attributes,
+    }
+
+
+def credential_row(credential: "Credential") -> dict[str, Any]:
+    """Show a credential, without anything the secret could be guessed from."""
+    return {
+        "id": credential.id,
+        "tenant_id": credential.tenant_id,
+        "source": credential.source,
+        "device_id": credential.device_id or None,
+    }
+
+
+def destination_row(destination: "Destination") -> dict[str, Any]:
+    """Show a destination; of its PSK only whether there is one."""
+    return {
+        "id": destination.id,
+        "tenant_id": destination.tenant_id,
+        "kind": destination.kind,
+        "url": destination.url,
+        "types": list(destination.types),
+        "psk": bool(destination.sealed_psk),
+        "enabled": destination.enabled,
+    }

@@ -1,0 +1,67 @@
+"""Settings for commands that talk to a running stack: the environment first, then what the local stack says of itself."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fleetline.errors import FleetlineError
+from fleetline.settings import Settings
+
+STACK_FILE = Path("run") / "stack.json"
+"""Written by `fleetline up` below its data directory: where its parts listen this time."""
+
+_FOLLOWED = {
+    "kafka_bootstrap_servers": ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+    "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_URL"),
+    "public_api_base_url": ("PUBLIC_API_BASE_URL", "ingress_url"),
+}
+"""Field: (environment variable, key in the file)."""
+
+
+def load_settings(data_dir: Path | None = None) -> Settings:
+    """Load the settings; `data_dir` (the option --data) counts more than FLEETLINE_DATA.
+
+    What neither the environment nor the running local stack says has its default. Raises FleetlineError when a variable
+    or the file cannot be read.
+    """
+    from pydantic import ValidationError
+
+    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    try:
+        settings = Settings(**given)
+        stack = _running_stack(settings.data_dir / STACK_FILE)
+        for field, (variable, key) in _FOLLOWED.items():
+            if key in stack and not _is_set(variable):
+                given[field] = stack[key]
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise FleetlineError(f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+
+
+def ingress_url(settings: Settings) -> str:
+    """Return where senders reach the ingress, without a trailing slash."""
+    return (settings.public_api_base_url or f"http://{settings.host}:{settings.ingress_port}").rstrip("/")
+
+
+def _is_set(variable: str) -> bool:
+    wanted = {variable, f"FLEETLINE_{variable}"}
+    return any(name.upper() in wanted for name in os.environ)
+
+
+def _running_stack(path: Path) -> dict[str, str]:
+    import orjson
+
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise FleetlineError(f"cannot read {path}: {error}") from error
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise FleetlineError(f"{path} is damaged; restart the stack, or remove the file") from None
+    return (
+        {str(key): value for key, value in parsed.items() if isinstance(value, str)} if isinstance(parsed, dict) else {}
+    )
