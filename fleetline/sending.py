@@ -67,6 +67,10 @@ def _plainest_sample(source: Source, *, for_device: bool) -> Sample | None:
     ]
     return min(
         readable,
-        key=lambda sample: (("device" in sample.credential) != for_device, len(sample.request.body_bytes())),
+        key=lambda sample: (
+            ("device" in sample.credential) != for_device,
+            len(sample.quarantined),
+            len(sample.request.body_bytes()),
+        ),
         default=None,
     )

@@ -72,7 +72,7 @@ class RegistryStore:
                 self._read()
         except (KafkaException, Rewound) as error:
             self.close()
-            raise self._unavailable(str(error)) from error
+            raise self._unavailable(_said(error)) from error
         return self._view
 
     def _read(self) -> None:
@@ -111,7 +111,7 @@ class RegistryStore:
                 producer.produce(self._topic, key=entry_key(entry).encode(), value=value, on_delivery=delivered)
             left = producer.flush(_DELIVERY_MS / 1000 + TIMEOUT_S)
         except (KafkaException, BufferError) as error:
-            raise self._unavailable(str(error)) from error
+            raise self._unavailable(_said(error)) from error
         if failures or left:
             self._producer = None
             raise self._unavailable(failures[0] if failures else "no acknowledgement in time")
@@ -151,13 +151,13 @@ class RegistryStore:
             replication_factor=self._settings.replication_factor,
             config=dict(TOPIC_CONFIG),
         )
-        admin = AdminClient(self._settings.kafka_config())  # the futures die with it
+        admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})  # the futures die with it
         made = admin.create_topics([wanted], request_timeout=TIMEOUT_S)
         try:
             made[self._topic].result(TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise self._unavailable(str(error)) from error
+                raise self._unavailable(_said(error)) from error
         self._await_topic()
 
     def _await_topic(self) -> None:
@@ -259,3 +259,11 @@ class RegistryStore:
         made = rules.make_destination(rules.find_tenant(view, tenant), kind, url, types, seal(self._settings, psk))
         self.put(made)
         return made
+
+
+def _said(error: Exception) -> str:
+    """Return what Kafka's client said, without the numbers around it."""
+    from confluent_kafka import KafkaError
+
+    first = error.args[0] if error.args else error
+    return str(first.str() if isinstance(first, KafkaError) else first)

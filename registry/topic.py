@@ -50,10 +50,15 @@ class TopicReader:
         self._log_id = ""
         self._answer: Any = None
         self._next_question = 0.0
-        self._admin = AdminClient({**settings.kafka_config(), "error_cb": self._connection_error}, logger=log)
+        connection = {
+            **settings.kafka_config(),
+            "error_cb": self._connection_error,
+            "log_level": 6 if announce else 0,  # a command raises what went wrong instead
+        }
+        self._admin = AdminClient(connection, logger=log)
         self._consumer = Consumer(
             {
-                **settings.kafka_config(),
+                **connection,
                 "group.id": "fleetline.registry-reader",  # demanded by the client; never joined, never committed to
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -62,7 +67,6 @@ class TopicReader:
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
-                "error_cb": self._connection_error,
             },
             logger=log,
         )
