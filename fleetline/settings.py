@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     public_api_base_url: str = Field("", validation_alias=_known_as("PUBLIC_API_BASE_URL"))
     path_map: dict[str, str] = {}
     """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""
-    integration_webhook_secret: SecretStr = Field(SecretStr(""), validation_alias=_known_as("INTEGRATION_WEBHOOK_SECRET"))
+    integration_webhook_secret: SecretStr = Field(
+        SecretStr(""), validation_alias=_known_as("INTEGRATION_WEBHOOK_SECRET")
+    )
 
     secret_key: SecretStr = SecretStr("")
     """Seals the secrets of destinations, the same for every component. Empty: a key file in the data directory."""

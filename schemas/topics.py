@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 DEFAULT_PREFIX = "fleetline."
 
+RETRY_TIERS = ("10s", "1m", "5m", "30m", "2h", "6h")
+"""One topic per fixed delay, so that each is in order of its due times."""
+
 RECORD_ID = "record-id"
 RECEIVED_US = "received-us"
 TENANT = "tenant"

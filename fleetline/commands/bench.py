@@ -24,7 +24,9 @@ def command(name: str | None, list_names: bool, as_json: bool) -> None:
         click.echo("\n".join(names))
         return
     if name not in names:
-        raise click.UsageError(f"no benchmark {name!r}; there are: {', '.join(names)}" if name else "name a benchmark, or --list")
+        raise click.UsageError(
+            f"no benchmark {name!r}; there are: {', '.join(names)}" if name else "name a benchmark, or --list"
+        )
     result = importlib.import_module(f"benchmarks.{name}").run()
     if as_json:
         import orjson

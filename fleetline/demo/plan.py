@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from fleetline.settings import Settings
 from registry.model import DEV_EUI, EXTERNAL_ID, INTEGRATION, Credential, Destination, Device, Entry, Tenant
 from registry.sealing import seal
 from registry.secrets import digest, new_secret
-from fleetline.settings import Settings
 from schemas.ids import new_id
 from sources.catalog import load_source
 from sources.samples import Sample, all_samples

@@ -50,7 +50,9 @@ def show_rows(console: Console, rows: list[dict[str, Any]]) -> None:
 
 def _values(row: dict[str, Any]) -> str:
     values = {**row["numbers"], **row["booleans"]}
-    shown = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in sorted(values.items())]
+    shown = [
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in sorted(values.items())
+    ]
     return ", ".join(shown[:3]) + (f", +{len(shown) - 3}" if len(shown) > 3 else "")
 
 

@@ -74,7 +74,8 @@ def counts(client: Client, tenant_id: str) -> dict[str, int]:
         "delivered": "SELECT count() FROM deliveries WHERE tenant_id = {tenant:String} AND outcome = 'delivered'",
     }
     return {
-        name: int(client.query(query, parameters={"tenant": tenant_id}).result_rows[0][0]) for name, query in queries.items()
+        name: int(client.query(query, parameters={"tenant": tenant_id}).result_rows[0][0])
+        for name, query in queries.items()
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sinks.clickhouse.connection import connect
 
 from fleetline.demo.plan import make_plan
 from fleetline.demo.receiver import listening
@@ -13,7 +14,6 @@ from fleetline.demo.report import show_account, show_quarantine, show_rows, show
 from fleetline.demo.run import canonical_rows, close_account, post_all, quarantined_rows, settle, wait_accepted
 from fleetline.local.stack import Stack, local_settings
 from registry.store import RegistryStore
-from sinks.clickhouse.connection import connect
 
 
 async def run_demo(data: Path | None, *, keep: bool, as_json: bool) -> bool:
@@ -34,7 +34,12 @@ async def _demonstrate(console: Console, stack: Stack, receiver: "Receiver", *, 
     await wait_accepted(plan, stack.ingress_url)
     client = await asyncio.to_thread(connect, stack.settings)
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
     )
     with bar:
         sending = bar.add_task("sending requests", total=len(plan.postings))
@@ -52,9 +57,12 @@ async def _demonstrate(console: Console, stack: Stack, receiver: "Receiver", *, 
         show_quarantine(console, await asyncio.to_thread(quarantined_rows, client, plan.tenant.id))
         show_account(console, account)
         closes = account.closes and statuses_right
-        console.print("[bold green]The account closes: nothing lost, nothing counted twice.[/]" if closes
-                      else "[bold red]The account does not close.[/] Look at the lines marked ✗ and at the logs in "
-                           f"{stack.settings.data_dir / 'logs'}")
+        console.print(
+            "[bold green]The account closes: nothing lost, nothing counted twice.[/]"
+            if closes
+            else "[bold red]The account does not close.[/] Look at the lines marked ✗ and at the logs in "
+            f"{stack.settings.data_dir / 'logs'}"
+        )
     client.close()
     return account.closes and statuses_right
 
@@ -71,7 +79,9 @@ def _print_json(*, sent_ok: bool, account: "Account") -> None:
 
 async def _until_interrupted(console: Console, stack: Stack) -> None:
     console.print(stack.table())
-    console.print("The stack stays up; Ctrl-C stops it. Look around: fleetline sql, fleetline tail (in another terminal)")
+    console.print(
+        "The stack stays up; Ctrl-C stops it. Look around: fleetline sql, fleetline tail (in another terminal)"
+    )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

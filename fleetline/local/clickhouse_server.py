@@ -27,9 +27,29 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 4
 _LARGEST_BODY = 2**31
 _TRANSPORT = frozenset(
-    "query database default_format session_id session_timeout session_check compress decompress wait_end_of_query"
-    " client_protocol_version send_progress_in_http_headers http_headers_progress_interval_ms enable_http_compression"
-    " query_id buffer_size role user password stacktrace quota_key close_session".split()
+    [
+        "query",
+        "database",
+        "default_format",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "compress",
+        "decompress",
+        "wait_end_of_query",
+        "client_protocol_version",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "enable_http_compression",
+        "query_id",
+        "buffer_size",
+        "role",
+        "user",
+        "password",
+        "stacktrace",
+        "quota_key",
+        "close_session",
+    ]
 )
 """URL parameters that speak to the HTTP server, not to the query."""
 _INSERT_DATA = re.compile(rb"\s*(INSERT\s+INTO\s+.+?)\s+FORMAT\s+(\w+)[ \t;]*(?:\r?\n|$)", re.IGNORECASE | re.DOTALL)
@@ -53,7 +73,9 @@ class Engine:
     def run(self, text: str, body: bytes, parameters: Mapping[str, str]) -> bytes:
         """Run one statement and return its result's bytes. Raises RuntimeError with ClickHouse's message."""
         settings = {
-            name: value for name, value in parameters.items() if name not in _TRANSPORT and not name.startswith("param_")
+            name: value
+            for name, value in parameters.items()
+            if name not in _TRANSPORT and not name.startswith("param_")
         }
         values = {name[6:]: value for name, value in parameters.items() if name.startswith("param_")}
         statement = text.encode() + b"\n" + body if text else body

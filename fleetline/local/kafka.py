@@ -41,7 +41,9 @@ def classpath(notify: Notify) -> list[str]:
         environment = jgo.build(COORDINATES, cache_dir=cache_dir() / "jars")
         jars = sorted(str(jar) for jar in environment.all_jars)
     except Exception as error:
-        raise FleetlineError(f"cannot fetch Apache Kafka: {error}; is there a network? See `fleetline doctor`") from error
+        raise FleetlineError(
+            f"cannot fetch Apache Kafka: {error}; is there a network? See `fleetline doctor`"
+        ) from error
     index.parent.mkdir(parents=True, exist_ok=True)
     scratch = index.with_suffix(f".{os.getpid()}")
     scratch.write_bytes(orjson.dumps(jars))
@@ -105,7 +107,9 @@ class LocalKafka:
         """Wait until the broker answers a metadata request."""
         from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 200})
+        admin = AdminClient(
+            {"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 200}
+        )
 
         def answers() -> bool:
             try:

@@ -121,5 +121,7 @@ class Child:
             if self.exit_status is not None:
                 raise FleetlineError(f"{self.name} ended with status {self.exit_status}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
-                raise FleetlineError(f"{self.name} was not ready within {timeout_s:.0f} s; see {self.log_file}\n{self.log_tail()}")
+                raise FleetlineError(
+                    f"{self.name} was not ready within {timeout_s:.0f} s; see {self.log_file}\n{self.log_tail()}"
+                )
             time.sleep(0.05)

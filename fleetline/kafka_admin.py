@@ -1,0 +1,91 @@
+"""Topics: which there must be, derived from the sources, and making them."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from fleetline.errors import FleetlineError
+from fleetline.settings import Settings
+from schemas.topics import RETRY_TIERS
+from sources.catalog import source_names
+
+log = logging.getLogger(__name__)
+
+HOUR_MS = 3_600_000
+
+
+def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
+    """Return every topic with its configuration. The registry is compacted and has one partition: its order is total."""
+    topics = settings.topics
+    kept = {
+        "retention.ms": str(settings.retention_hours * HOUR_MS),
+        "max.message.bytes": str(settings.kafka_message_max_bytes),
+    }
+    names = [topics.raw(source) for source in source_names()]
+    names += [topics.telemetry, topics.events, topics.quarantine, topics.unmapped, topics.receipts]
+    names += [topics.deliveries, topics.deliveries_dead, topics.delivery_attempts]
+    names += [topics.deliveries_retry(tier) for tier in RETRY_TIERS]
+    return {
+        **dict.fromkeys(names, kept),
+        topics.registry: {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000"},
+    }
+
+
+def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> list[str]:
+    """Create the topics that are missing and return their names. Idempotent; raises FleetlineError without a broker."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({**settings.kafka_config(), "log_level": 2})
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            existing = admin.list_topics(timeout=2).topics
+            break
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise FleetlineError(
+                    f"no Kafka at {settings.kafka_bootstrap_servers} ({error}); start one with `fleetline up`, "
+                    "or set KAFKA_BOOTSTRAP_SERVERS"
+                ) from error
+            log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
+    missing = {name: config for name, config in topic_manifest(settings).items() if name not in existing}
+    if not missing:
+        return []
+    wanted = [
+        NewTopic(
+            name,
+            num_partitions=1 if name == settings.topics.registry else settings.partitions,
+            replication_factor=settings.replication_factor,
+            config=config,
+        )
+        for name, config in missing.items()
+    ]
+    _wait(admin.create_topics(wanted, request_timeout=30).values())
+    while not missing.keys() <= admin.list_topics(timeout=5).topics.keys():
+        if time.monotonic() > deadline:
+            raise FleetlineError("the broker accepted new topics but does not show them; look at its log")
+        time.sleep(0.05)
+    return sorted(missing)
+
+
+def delete_topics(settings: Settings) -> None:
+    """Delete every topic of this prefix: for tests, and for whoever starts afresh."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({**settings.kafka_config(), "log_level": 2})
+    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(settings.topic_prefix)]
+    if names:
+        _wait(admin.delete_topics(names, request_timeout=30).values())
+
+
+def _wait(futures: Iterable[object]) -> None:
+    from confluent_kafka import KafkaError, KafkaException
+
+    passed_over = {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.UNKNOWN_TOPIC_OR_PART}
+    for future in futures:
+        try:
+            future.result()  # type: ignore[attr-defined]  concurrent.futures.Future, untyped in the client
+        except KafkaException as error:
+            if error.args[0].code() not in passed_over:
+                raise FleetlineError(f"the broker refused a topic: {error}") from error
