@@ -12,6 +12,7 @@ TOKEN_DIGEST = "token_digest"  # noqa: S105  the name of a kind of identity
 DEVICE_SOURCE = "device"
 _COMPUTED = {"id", "name", "external_id", "dev_eui", TOKEN_DIGEST}
 """Kinds of identity that are not the attribute of that name: an attribute called so is no identity."""
+_NONE: dict[str, str] = {}
 _SEPARATORS = str.maketrans("", "", "-: ")
 
 Claim = tuple[str, str, str]
@@ -54,33 +55,33 @@ class TenantIndex:
         """Tell whether nothing of this tenant is left."""
         return not (self.devices or self.credentials or self.destinations)
 
-    def resolve(self, kind: str, value: str) -> Device | None:
-        """Find the device one identity names, or nothing."""
+    def resolve(self, kind: str, value: str) -> str:
+        """Return the id of the device one identity names, or nothing. Looks the device itself up only where it must."""
         by_value = self.lookup.get(kind)
         if by_value is None:
-            return None
+            return ""
         found = by_value.get(value)
         if found is None:
             if kind not in ("dev_eui", DEV_EUI):
-                return None
-            found = by_value.get(plain_dev_eui(value))
-            if found is None:
-                return None
+                return ""
+            return by_value.get(plain_dev_eui(value), "")
         if kind == TOKEN_DIGEST:
-            credential = self.credentials.get(found)
-            found = "" if credential is None else credential.device_id
-        return self.devices.get(found)
+            return self._device_of(found)
+        return found
 
-    def child(self, gateway: Device, name: str) -> Device | None:
-        """Find a device behind a gateway by its id, then its external id, then its name (AC-c11)."""
-        by_kind = self.children.get(gateway.id)
-        if by_kind is None or not gateway.gateway:
-            return None
-        for kind in ("id", "external_id", "name"):
-            found = by_kind.get(kind, {}).get(name)
-            if found is not None:
-                return self.devices.get(found)
-        return None
+    def _device_of(self, credential_id: str) -> str:
+        credential = self.credentials.get(credential_id)
+        return credential.device_id if credential is not None and credential.device_id in self.devices else ""
+
+    def child(self, gateway_id: str, name: str) -> str:
+        """Return the id of a device behind a gateway, found by its id, then its external id, then its name (AC-c11)."""
+        by_kind = self.children.get(gateway_id)
+        if by_kind is not None:
+            for kind in ("id", "external_id", "name"):
+                found = by_kind.get(kind, _NONE).get(name)
+                if found is not None:
+                    return found
+        return ""
 
     def put_device(self, device: Device) -> None:
         """Add or replace a device."""

@@ -21,7 +21,7 @@ KINDS: tuple[str, ...] = (Tenant.KIND, Device.KIND, Credential.KIND, Destination
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-class Identified(msgspec.Struct, frozen=True):
+class Identified(msgspec.Struct, frozen=True, gc=False):
     """The device a record belongs to; `device_id` is empty when it is unknown.
 
     `gateway_id` is the gateway that relayed it. `mismatch`: the message names another device of the tenant than the one
@@ -155,9 +155,9 @@ class RegistryView:
         if credential_device_id:
             return _authenticated(tenant, credential_device_id, identities, child)
         for identity in identities:
-            device = tenant.resolve(identity.kind, identity.value)
-            if device is not None:
-                return _behind(tenant, device, child) if child else Identified(device.id, "", False)
+            device_id = tenant.resolve(identity.kind, identity.value)
+            if device_id:
+                return _behind(tenant, device_id, child) if child else Identified(device_id, "", False)
         return UNKNOWN
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -221,10 +221,11 @@ def _id(entry: Entry) -> str:
     return entry.id
 
 
-def _behind(tenant: TenantIndex, gateway: Device, child: str) -> Identified:
-    found = tenant.child(gateway, child)
-    gateway_id = gateway.id if gateway.gateway else ""
-    return Identified("" if found is None else found.id, gateway_id, False)
+def _behind(tenant: TenantIndex, gateway_id: str, child: str) -> Identified:
+    gateway = tenant.devices.get(gateway_id)
+    if gateway is None or not gateway.gateway:
+        return UNKNOWN
+    return Identified(tenant.child(gateway_id, child), gateway_id, False)
 
 
 def _authenticated(tenant: TenantIndex, device_id: str, identities: Sequence[Identity], child: str) -> Identified:
@@ -232,14 +233,14 @@ def _authenticated(tenant: TenantIndex, device_id: str, identities: Sequence[Ide
     if device is None:  # the credential outlived its device: what the message claims to be must not count instead
         return UNKNOWN
     if child:
-        return _behind(tenant, device, child)
+        return _behind(tenant, device_id, child)
     relayed, mismatch = "", False
     for identity in identities:
         named = tenant.resolve(identity.kind, identity.value)
-        if named is None or named.id in (device_id, relayed):
+        if not named or named in (device_id, relayed):
             continue
-        if device.gateway and named.parent_id == device_id and not relayed:
-            relayed = named.id
+        if device.gateway and not relayed and tenant.child(device_id, named) == named:
+            relayed = named
         else:
             mismatch = True
     if relayed:
