@@ -16,7 +16,7 @@ SOURCE = Source(
     path_part=UNIT_PART,
     captured_headers=(UNIT_HEADER,),
     links=(
-        "https://docs.autopi.io/guides/send-device-data-to-own-server/",
-        "https://github.com/autopi-io/autopi-core/blob/master/src/salt/base/ext/_utils/cloud_cache.py",
+        "https://docs.autopi.io/getting_started/api/send-device-data-to-own-server",
+        "https://github.com/autopi-io/autopi-core",
     ),
 )

@@ -16,7 +16,7 @@ SOURCE = Source(
     ordering_key=device_key,
     captured_headers=(TRANSACTION_HEADER,),
     links=(
-        "https://powunity.atlassian.net/wiki/spaces/PSH/pages/2066153505/BikeTrax+API",
+        "https://powunity.atlassian.net/wiki/spaces/BTAPI/pages/163348682/BikeTrax+API",
         "https://www.traccar.org/traccar-api/",
     ),
 )

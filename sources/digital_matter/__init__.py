@@ -18,5 +18,5 @@ SOURCE = Source(
     path_part=SERIAL_PART,
     secret_query=("token",),
     captured_headers=CAPTURED,
-    links=("https://support.digitalmatter.com/support/solutions/articles/16000074744-the-http-https-connector",),
+    links=("https://support.digitalmatter.com/integration/the-httphttps-connector",),
 )

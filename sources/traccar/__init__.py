@@ -16,7 +16,7 @@ SOURCE = Source(
     methods=("POST", "GET"),
     secret_query=(SECRET_QUERY,),
     links=(
-        "https://www.traccar.org/forward/",
+        "https://www.traccar.org/forward",
         "https://www.traccar.org/osmand/",
         "https://www.traccar.org/traccar-api/",
     ),
