@@ -1,0 +1,1 @@
+"""Where canonical records and events go: ClickHouse for analysts, customers' own servers by webhook."""
