@@ -51,14 +51,13 @@ class IngressApp:
 
 
 def templates(source: Source) -> list[str]:
-    """List the routes of a source, without trailing slashes."""
+    """List the routes of a source, without trailing slashes: its own, `/in/<name>`, and both with its optional last part."""
     routes = [path.rstrip("/") for path in source.paths]
     routes.append(f"/in/{source.name}")
-    if "_" in source.name:
-        routes.append(f"/in/{source.name.replace('_', '-')}")
     if source.path_part:
-        routes.extend([f"{route}/{{{source.path_part}}}" for route in routes if route.startswith("/in/")])
-    return routes
+        plain = [route for route in routes if route.startswith("/in/") and "{" not in route]
+        routes.extend(f"{route}/{{{source.path_part}}}" for route in plain)
+    return list(dict.fromkeys(routes))
 
 
 def build_app(

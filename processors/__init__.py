@@ -1,0 +1,1 @@
+"""The Faust app: normalize, identify, detect events, route them to destinations. At least once, with deterministic ids."""

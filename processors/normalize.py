@@ -1,0 +1,72 @@
+"""Normalize and identify: raw records become telemetry, sender-made events, quarantine and unmapped records."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from processors.limits import DefectLimits
+from processors.output import Output
+from processors.records import event_of, quarantine_headers, telemetry_headers
+from registry.view import RegistryView
+from schemas.records import event_writer, telemetry_writer
+from schemas.topics import Topics
+from sources.contract import Source
+from sources.engine import Canonical, canonicalize
+from sources.raw_record import request_from_raw
+
+Produce = Callable[..., None]
+
+
+class Normalizer:
+    """Normalizes the raw records of one source. Pure but for what it produces; the same record gives the same output."""
+
+    def __init__(
+        self, source: Source, topics: Topics, view: RegistryView, output: Output, limits: DefectLimits
+    ) -> None:
+        self._source = source
+        self._topics = topics
+        self._view = view
+        self._produce = output.produce
+        self._limits = limits
+        self._write = telemetry_writer()
+        self._write_event = event_writer()
+
+    def take(self, records: Iterable[Any]) -> int:
+        """Read Kafka records in order, produce what they hold, and return how many canonical records that was.
+
+        Raises TooManyDefects when our own code fails on too much of it.
+        """
+        source = self._source
+        count = 0
+        for raw in records:
+            request = request_from_raw(raw.headers, raw.value or b"", raw.topic, raw.partition, raw.offset)
+            readable = 0
+            for made in canonicalize(source, request):
+                if isinstance(made, Canonical):
+                    self._keep(made, request.device_id)
+                    readable += 1
+                else:
+                    headers = quarantine_headers(source, request, made, list(raw.headers or ()))
+                    self._produce(self._topics.quarantine, source.name.encode(), made.piece, headers)
+                    self._limits.defect(made.reason)
+            if readable:
+                self._limits.readable(readable)
+                count += readable
+        return count
+
+    def _keep(self, made: Canonical, credential_device_id: str) -> None:
+        record = made.record
+        found = self._view.identify(record["tenant_id"], credential_device_id, made.identities, made.child)
+        record["device_id"] = found.device_id
+        if found.gateway_id:
+            record["gateway_id"] = found.gateway_id
+        if found.mismatch:
+            record["booleans"]["identity.mismatch"] = True
+        if not found.device_id:
+            key = record["source_device"].encode("utf-8", "replace")
+            self._produce(self._topics.unmapped, key, self._write(record))
+            return
+        key = found.device_id.encode()
+        self._produce(self._topics.telemetry, key, self._write(record), telemetry_headers(record))
+        if record["event_type"]:
+            event = event_of(record, record["event_type"], record["event_attributes"], "sender")
+            self._produce(self._topics.events, key, self._write_event(event))
