@@ -28,6 +28,8 @@ def serve(settings: Settings) -> None:
     if not follower.wait_caught_up(CATCH_UP_TIMEOUT_S):
         raise RuntimeError(f"the registry topic could not be read within {CATCH_UP_TIMEOUT_S:.0f} s")
     app = build_app(settings, follower.view)
+    for noisy in ("faust", "mode", "aiokafka", "abc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     log.info("processors on %s", settings.kafka_bootstrap_servers)
     try:
         faust.Worker(app, loglevel="WARNING", quiet=True, override_logging=False).execute_from_commandline()
