@@ -80,7 +80,7 @@ class RegistryFollower:
         view = RegistryView() if self.caught_up else self.view
         if not self.caught_up:
             view.adopt(RegistryView())  # what an interrupted first reading left behind
-        reader = TopicReader(self._settings, view, announce=True)
+        reader = TopicReader(self._settings, view, announce=True)  # refused settings do not pass by themselves: raised
         try:
             if self._opened(reader):
                 self._follow(reader)

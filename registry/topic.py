@@ -111,16 +111,16 @@ class TopicReader:
             raise
 
     def check_log(self, *, wait: bool) -> None:
-        """Make sure, every few seconds, that the topic is still the one being read. Raises Rewound when it is not.
+        """Make sure that the topic is still the one being read: at once, or every few seconds. Raises Rewound if not.
 
         A topic recreated while this process was cut off may by now be longer than the old one was: reading would go on
-        in its middle and no offset would tell. Without `wait` the question is put now and its answer looked at in a
+        in its middle and no offset would tell. Without `wait` a question is put every few seconds and its answer looked at in a
         later call; a broker that gives none is left to the consumer to complain about.
         """
         from confluent_kafka import KafkaException
 
         if self._answer is None:
-            if time.monotonic() < self._next_question:
+            if not wait and time.monotonic() < self._next_question:
                 return
             self._answer = self._ask(_IDENTITY_S)
         if not (wait or self._answer.done()):
@@ -195,10 +195,13 @@ class TopicReader:
         """Apply everything that is in the topic at this moment; False when it takes longer than `timeout` seconds."""
         from confluent_kafka import TopicPartition
 
-        self.check_log(wait=True)
+        if self.at_end:  # not the first time
+            self.check_log(wait=True)
         deadline = time.monotonic() + timeout
         for partition in self._next:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=timeout)
+            if end < self._next[partition]:
+                raise Rewound(f"the log ends at {end}, before {self._next[partition]}")
             while partition in self._waiting or self._next[partition] < end:
                 if time.monotonic() > deadline:
                     return False

@@ -222,7 +222,8 @@ def put(view: RegistryView, *given_entries: Entry) -> RegistryView:
 def device(
     device_id: str, tenant_id: str = "a", name: str = "", gateway: bool = False, parent: str = "", **ids: str
 ) -> Device:
-    return Device(id=device_id, tenant_id=tenant_id, name=name, attributes=ids, gateway=gateway, parent_id=parent)
+    known = {{"external_id": EXTERNAL_ID, "dev_eui": DEV_EUI}.get(kind, kind): value for kind, value in ids.items()}
+    return Device(id=device_id, tenant_id=tenant_id, name=name, attributes=known, gateway=gateway, parent_id=parent)
 
 
 def test_identities_of_one_tenant_never_find_a_device_of_another() -> None:
