@@ -85,7 +85,7 @@ def _wait(futures: Iterable[object]) -> None:
     passed_over = {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.UNKNOWN_TOPIC_OR_PART}
     for future in futures:
         try:
-            future.result()  # type: ignore[attr-defined]  concurrent.futures.Future, untyped in the client
+            future.result()  # type: ignore[attr-defined]  # concurrent.futures.Future, untyped in the client
         except KafkaException as error:
             if error.args[0].code() not in passed_over:
                 raise FleetlineError(f"the broker refused a topic: {error}") from error

