@@ -1,0 +1,109 @@
+"""Reads a topic from somewhere before its end, and decodes what is there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from fleetline.errors import FleetlineError
+from fleetline.settings import Settings
+from schemas.records import MARKER, UnknownSchema, event_reader, telemetry_reader
+from schemas.times import format_us
+from schemas.view import event_view, telemetry_view
+
+_EXCERPT = 2000
+
+
+def follow_topic(settings: Settings, name: str, last: int | None, *, follow: bool) -> Iterator[dict[str, Any]]:
+    """Yield the decoded records of a topic, the last `last` ones first (None: all), then what arrives.
+
+    Reads without a consumer group and commits nothing. Raises FleetlineError for an unknown topic or a missing broker.
+    """
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    consumer = Consumer({**settings.kafka_config(), "group.id": "fleetline-tail", "enable.auto.commit": False, "log_level": 2})
+    try:
+        known = consumer.list_topics(timeout=5).topics
+    except KafkaException:
+        consumer.close()
+        raise FleetlineError(
+            f"no Kafka at {settings.kafka_bootstrap_servers}; start the stack with `fleetline up`, or set KAFKA_BOOTSTRAP_SERVERS"
+        ) from None
+    try:
+        topic = name if name in known else f"{settings.topic_prefix}{name}"
+        if topic not in known:
+            prefix = settings.topic_prefix
+            names = sorted(each.removeprefix(prefix) for each in known if each.startswith(prefix))
+            raise FleetlineError(f"no topic {name!r}; there are: {', '.join(names)}")
+        ends: dict[int, int] = {}
+        start = []
+        for partition in known[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)
+            ends[partition] = high
+            start.append(TopicPartition(topic, partition, low if last is None else max(low, high - last)))
+        consumer.assign(start)
+        backlog = _backlog(consumer, start, ends)
+        backlog.sort(key=lambda message: message.timestamp()[1])
+        for message in backlog if last is None else backlog[len(backlog) - last :] if last else []:
+            yield _decoded(message)
+        while follow:
+            message = consumer.poll(0.5)
+            if message is not None and message.error() is None:
+                yield _decoded(message)
+    finally:
+        consumer.close()
+
+
+def _backlog(consumer: Any, start: list[Any], ends: dict[int, int]) -> list[Any]:
+    waiting = {tp.partition for tp in start if tp.offset < ends[tp.partition]}
+    messages: list[Any] = []
+    idle = 0
+    while waiting and idle < 20:
+        message = consumer.poll(0.25)
+        if message is None or message.error() is not None:
+            idle += 1
+            continue
+        idle = 0
+        messages.append(message)
+        if message.offset() + 1 >= ends[message.partition()]:
+            waiting.discard(message.partition())
+    return messages
+
+
+def _decoded(message: Any) -> dict[str, Any]:
+    headers = {name: str(value or b"", "utf-8", "replace") for name, value in message.headers() or ()}
+    return {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "written_at": format_us(message.timestamp()[1] * 1000),
+        "key": str(message.key() or b"", "utf-8", "replace"),
+        **({"headers": headers} if headers else {}),
+        "value": _value(message.value()),
+    }
+
+
+def _value(value: bytes | None) -> Any:
+    if value is None:
+        return None
+    if value.startswith(MARKER):
+        for read, view in ((telemetry_reader(), telemetry_view), (event_reader(), event_view)):
+            try:
+                return view(read(value))  # type: ignore[operator]  each view fits its reader
+            except UnknownSchema:
+                continue
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return repr(value[:_EXCERPT])
+
+
+def show(record: dict[str, Any], *, as_json: bool) -> str:
+    """Print a record as one line of JSON, or as a line for a person."""
+    if as_json:
+        return orjson.dumps(record).decode()
+    place = f"{record['topic']}[{record['partition']}]@{record['offset']}"
+    value = record["value"]
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if each not in (None, {}, "")}
+    return f"{place} {record['written_at']} {record['key']}\n  {orjson.dumps(value, default=str).decode()[:_EXCERPT]}"
