@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 
@@ -270,6 +271,13 @@ def test_a_device_that_is_no_gateway_speaks_for_no_child() -> None:  # AC-a17
     assert view.identify("a", "g", (), "c") == UNKNOWN
 
 
+def test_a_device_that_is_no_gateway_any_more_does_not_hand_its_records_to_its_former_children() -> None:
+    view = put(RegistryView(), device("g", gateway=True), device("c", parent="g", imei="1"))
+    assert view.identify("a", "g", (Identity("imei", "1"),), "") == Identified("c", "g", False)
+    put(view, device("g"))
+    assert view.identify("a", "g", (Identity("imei", "1"),), "") == Identified("g", "", True)
+
+
 def test_the_credential_wins_over_what_the_message_says() -> None:  # DM-a18
     view = put(RegistryView(), device("d1", serial="1"), device("d2", serial="2"))
     assert view.identify("a", "d1", (Identity("serial", "2"),), "") == Identified("d1", "", True)
@@ -359,11 +367,14 @@ def test_a_device_that_stays_is_never_missed_while_others_change() -> None:
                 view.apply("device/d2", free)
 
     writer = threading.Thread(target=write)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     writer.start()
     try:
         for _ in range(100_000):
             assert view.identify("a", "", (Identity("imei", "1"),), "").device_id == "d1"
     finally:
+        sys.setswitchinterval(usual)
         stop.set()
         writer.join()
 
