@@ -21,7 +21,9 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
     """
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    consumer = Consumer({**settings.kafka_config(), "group.id": "fleetline-tail", "enable.auto.commit": False, "log_level": 2})
+    consumer = Consumer(
+        {**settings.kafka_config(), "group.id": "fleetline-tail", "enable.auto.commit": False, "log_level": 2}
+    )
     try:
         known = consumer.list_topics(timeout=5).topics
     except KafkaException:

@@ -13,7 +13,7 @@ _ROWS_SHOWN = 40
 
 
 def show_sent(console: Console, sent: list[tuple[Posting, int]]) -> None:
-    """One line per posting."""
+    """Show one line per posting."""
     table = Table(title="What went in: each source's own requests over HTTP", title_justify="left")
     for name in ("source", "sample", "request", "bytes", "status", "records", "quarantined"):
         table.add_column(name, justify="right" if name in {"bytes", "status", "records", "quarantined"} else "left")
@@ -33,7 +33,7 @@ def show_sent(console: Console, sent: list[tuple[Posting, int]]) -> None:
 
 
 def show_rows(console: Console, rows: list[dict[str, Any]]) -> None:
-    """The canonical rows as ClickHouse has them."""
+    """Show the canonical rows as ClickHouse has them."""
     table = Table(title="What came out: canonical records, read back from ClickHouse", title_justify="left")
     for name in ("source", "device at its sender", "type", "observed at (UTC)", "position", "km/h", "values"):
         table.add_column(name, overflow="fold")
@@ -44,7 +44,7 @@ def show_rows(console: Console, rows: list[dict[str, Any]]) -> None:
         table.add_row(row["source"], row["source_device"], row["type"], observed, position, speed, _values(row))
     console.print(table)
     if len(rows) > _ROWS_SHOWN:
-        console.print(f"… and {len(rows) - _ROWS_SHOWN} more; all of them: fleetline sql 'select * from telemetry'")
+        console.print(f"… and {len(rows) - _ROWS_SHOWN} more: fleetline demo --keep, then fleetline sql")
     console.print("[dim]* the device gave no time that can be believed: its platform's, or the time of reception[/]")
 
 
@@ -57,7 +57,7 @@ def _values(row: dict[str, Any]) -> str:
 
 
 def show_webhooks(console: Console, receiver: Receiver) -> None:
-    """The webhooks a customer's server got."""
+    """Show the webhooks a customer's server got."""
     table = Table(title="Webhooks, as a customer's server received them", title_justify="left")
     for name in ("event", "made by", "device", "observed at (UTC)", "position"):
         table.add_column(name)
@@ -69,7 +69,7 @@ def show_webhooks(console: Console, receiver: Receiver) -> None:
 
 
 def show_quarantine(console: Console, rows: list[dict[str, Any]]) -> None:
-    """What could not be read, why, and the bytes that were kept."""
+    """Show what could not be read, why, and the bytes that were kept."""
     table = Table(title="Quarantine: acknowledged, kept, and never in anybody's way", title_justify="left")
     for name in ("source", "item", "reason", "detail", "bytes kept"):
         table.add_column(name, overflow="fold")
@@ -80,7 +80,7 @@ def show_quarantine(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def show_account(console: Console, account: Account) -> None:
-    """The reconciliation."""
+    """Show the reconciliation."""
     table = Table(title="The account", title_justify="left")
     table.add_column("")
     table.add_column("promised", justify="right")

@@ -6,20 +6,24 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from sinks.clickhouse.connection import connect
 
-from fleetline.demo.plan import make_plan
-from fleetline.demo.receiver import listening
+from fleetline.demo.plan import Plan, make_plan
+from fleetline.demo.receiver import Receiver, listening
 from fleetline.demo.report import show_account, show_quarantine, show_rows, show_sent, show_webhooks
-from fleetline.demo.run import canonical_rows, close_account, post_all, quarantined_rows, settle, wait_accepted
-from fleetline.local.stack import Stack, local_settings
+from fleetline.demo.run import Account, canonical_rows, close_account, post_all, quarantined_rows, settle, wait_accepted
+from fleetline.local.stack import Stack, with_free_ports
+from fleetline.local.table import health_table
+from fleetline.settings import Settings
 from registry.store import RegistryStore
+from sinks.clickhouse.connection import connect
 
 
 async def run_demo(data: Path | None, *, keep: bool, as_json: bool) -> bool:
     """Run the demo and return whether the account closes. Whatever happens, the stack is stopped at the end."""
     console = Console(stderr=as_json)
-    with Stack(local_settings(data, free_ports=True), console=console) as stack:
+    base = Settings()
+    settings = with_free_ports(base.model_copy(update={"data_dir": data or base.data_dir}), only_taken=True)
+    with Stack(settings, notify=console.print) as stack:
         async with listening() as receiver:
             closes = await _demonstrate(console, stack, receiver, as_json=as_json)
             if keep:
@@ -27,10 +31,10 @@ async def run_demo(data: Path | None, *, keep: bool, as_json: bool) -> bool:
     return closes
 
 
-async def _demonstrate(console: Console, stack: Stack, receiver: "Receiver", *, as_json: bool) -> bool:
+async def _demonstrate(console: Console, stack: Stack, receiver: Receiver, *, as_json: bool) -> bool:
     plan = make_plan(stack.settings, receiver.url)
     receiver.psk = plan.psk
-    await asyncio.to_thread(RegistryStore(stack.settings).put_all, plan.entries)
+    await asyncio.to_thread(_register, stack.settings, plan)
     await wait_accepted(plan, stack.ingress_url)
     client = await asyncio.to_thread(connect, stack.settings)
     bar = Progress(
@@ -67,7 +71,12 @@ async def _demonstrate(console: Console, stack: Stack, receiver: "Receiver", *, 
     return account.closes and statuses_right
 
 
-def _print_json(*, sent_ok: bool, account: "Account") -> None:
+def _register(settings: Settings, plan: Plan) -> None:
+    with RegistryStore(settings) as store:
+        store.put(plan.entries)
+
+
+def _print_json(*, sent_ok: bool, account: Account) -> None:
     import sys
 
     import orjson
@@ -78,7 +87,7 @@ def _print_json(*, sent_ok: bool, account: "Account") -> None:
 
 
 async def _until_interrupted(console: Console, stack: Stack) -> None:
-    console.print(stack.table())
+    console.print(health_table(stack))
     console.print(
         "The stack stays up; Ctrl-C stops it. Look around: fleetline sql, fleetline tail (in another terminal)"
     )
