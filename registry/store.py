@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 5.0
 _DELIVERY_MS = 10_000
+_QUEUE = 50_000
+"""Half of what the client queues by default."""
 
 Change = tuple[Entry, bytes | None]
 """An entry and what is to stand under its key: its JSON, or None to remove it."""
@@ -107,7 +109,9 @@ class RegistryStore:
 
         try:
             producer = self._connected_producer()
-            for entry, value in changes:
+            for number, (entry, value) in enumerate(changes):
+                if number % _QUEUE == _QUEUE - 1:
+                    producer.flush(_DELIVERY_MS / 1000 + TIMEOUT_S)
                 producer.produce(self._topic, key=entry_key(entry).encode(), value=value, on_delivery=delivered)
             left = producer.flush(_DELIVERY_MS / 1000 + TIMEOUT_S)
         except (KafkaException, BufferError) as error:
