@@ -76,6 +76,8 @@ def record_id(source: Source, request: Request, item: Any, index: int, reading: 
     told from the next one that reads the same, so its reception time and place in the batch count too.
     """
     sender = reading.source_device or request.device_id or request.credential_id
+    if reading.child:  # two gateways may call a child by the same name
+        sender = f"{sender}\0{request.device_id or request.credential_id}"
     arrival = b"" if reading.sent_us or reading.natural_key else b"%d:%d" % (request.received_us, index)
     return content_id(
         f"{request.tenant_id}\0{source.name}\0{sender}\0{reading.child}\0{reading.natural_key}".encode(

@@ -1,0 +1,21 @@
+"""The generic webhook: any system that can post JSON with a tenant's secret."""
+
+from sources.contract import OnFailure, Source
+from sources.credentials import authorization, header
+from sources.generic.normalize import check, ordering_key, read, split
+
+SOURCE = Source(
+    name="generic",
+    title="Generic webhook",
+    on_failure=OnFailure.DROPS,
+    split=split,
+    read=read,
+    check=check,
+    version="1",
+    credentials=(header("x-webhook-secret"), authorization("bearer")),
+    ordering_key=ordering_key,
+    paths=("/api/v1/integrations/generic/telemetry",),
+    tenant_query="tenantId",
+    tenant_secret=True,
+    links=("https://autoconnecto.in/docs/device-connectivity",),
+)
