@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleetline.cli import main
-from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import free_port
 from fleetline.settings import Settings
 from registry.follower import RegistryFollower
@@ -31,23 +30,8 @@ pytestmark = pytest.mark.stack
 Run = Callable[..., Any]
 
 
-def made_settings(**values: Any) -> Settings:
-    return Settings(**values)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    kafka = LocalKafka(made_settings(data_dir=tmp_path_factory.mktemp("admin"), kafka_port=free_port()))
-    kafka.start()
-    try:
-        kafka.wait_ready()
-        yield kafka
-    finally:
-        kafka.stop()
-
-
 @pytest.fixture
-def settings(broker: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An installation of our own, which the commands find by its data directory alone."""
     data, prefix = tmp_path / "data", f"{new_id()}."
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
@@ -56,12 +40,12 @@ def settings(broker: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FLEETLINE_TOPIC_PREFIX", prefix)
     (data / "run").mkdir(parents=True)
     said = {
-        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
         "ingress_url": "http://127.0.0.1:4711",
         "pid": os.getpid(),
     }
     (data / "run" / "stack.json").write_bytes(orjson.dumps(said))
-    return made_settings(kafka_bootstrap_servers=broker.bootstrap_servers, data_dir=data, topic_prefix=prefix)
+    return stack.model_copy(update={"data_dir": data, "topic_prefix": prefix})
 
 
 @pytest.fixture

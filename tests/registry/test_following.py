@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -20,34 +20,8 @@ from registry.sealing import unseal
 from registry.store import RegistryStore
 from registry.topic import Rewound, TopicReader
 from registry.view import RegistryView
-from schemas.ids import new_id
 
 pytestmark = pytest.mark.stack
-
-
-def made_settings(**values: Any) -> Settings:
-    return Settings(**values)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    """A broker of our own: these tests stop it."""
-    kafka = LocalKafka(made_settings(data_dir=tmp_path_factory.mktemp("registry"), kafka_port=free_port()))
-    kafka.start()
-    try:
-        kafka.wait_ready()
-        yield kafka
-    finally:
-        kafka.stop()
-
-
-@pytest.fixture
-def settings(broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return made_settings(
-        kafka_bootstrap_servers=broker.bootstrap_servers,
-        topic_prefix=f"{new_id()}.",
-        data_dir=tmp_path_factory.mktemp("data"),
-    )
 
 
 @pytest.fixture
@@ -129,24 +103,32 @@ def test_a_revoked_or_rotated_secret_opens_nothing_within_a_second(
     assert len(view.credentials(tenant.id)) == 1
 
 
-def test_a_restarted_broker_is_followed_again_and_the_view_serves_meanwhile(
-    broker: LocalKafka, follower: RegistryFollower, store: RegistryStore
-) -> None:
-    tenant = store.create_tenant("Acme")
-    assert follower.wait_caught_up(5)
-    broker.stop()
+def test_a_restarted_broker_is_followed_again_and_the_view_serves_meanwhile(settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"data_dir": tmp_path, "kafka_port": free_port()})
+    broker = LocalKafka(own)
+    own = own.model_copy(update={"kafka_bootstrap_servers": broker.bootstrap_servers})
+    follower = RegistryFollower(own)
     try:
-        with pytest.raises(RegistryUnavailable, match="fleetline up"):
-            store.create_tenant("Beta")
-        assert follower.view.tenant(tenant.id) == tenant
-        assert follower.caught_up
-        assert follower.alive
-    finally:
         broker.start()
         broker.wait_ready()
-    beta = store.create_tenant("Beta")
-    await_that(lambda: follower.view.tenant(beta.id) == beta, 5)
-    assert follower.view.tenant(tenant.id) == tenant
+        follower.start()
+        with RegistryStore(own) as store:
+            acme = store.create_tenant("Acme")
+            assert follower.wait_caught_up(5)
+            broker.stop()
+            with pytest.raises(RegistryUnavailable, match="fleetline up"):
+                store.create_tenant("Beta")
+            assert follower.view.tenant(acme.id) == acme
+            assert follower.caught_up
+            assert follower.alive
+            broker.start()
+            broker.wait_ready()
+            beta = store.create_tenant("Beta")
+        await_that(lambda: follower.view.tenant(beta.id) == beta, 5)
+        assert follower.view.tenant(acme.id) == acme
+    finally:
+        follower.stop()
+        broker.stop()
 
 
 def test_nothing_of_a_deleted_topic_stays_when_it_is_recreated(
