@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fleetline.errors import FleetlineError
 from fleetline.settings import Settings
+from registry.topic import TOPIC_CONFIG
 from schemas.topics import RETRY_TIERS
 from sources.catalog import source_names
 
@@ -27,7 +28,7 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     names += [topics.deliveries_retry(tier) for tier in RETRY_TIERS]
     return {
         **dict.fromkeys(names, kept),
-        topics.registry: {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000"},
+        topics.registry: TOPIC_CONFIG,
     }
 
 

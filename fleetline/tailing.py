@@ -1,6 +1,7 @@
 """Reads a topic from somewhere before its end, and decodes what is there."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -89,11 +90,10 @@ def _value(value: bytes | None) -> Any:
     if value is None:
         return None
     if value.startswith(MARKER):
-        for read, view in ((telemetry_reader(), telemetry_view), (event_reader(), event_view)):
-            try:
-                return view(read(value))  # type: ignore[operator]  each view fits its reader
-            except UnknownSchema:
-                continue
+        with suppress(UnknownSchema):
+            return telemetry_view(telemetry_reader()(value))
+        with suppress(UnknownSchema):
+            return event_view(event_reader()(value))
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, kw_only=True):
         return self.headers.get(name, "")
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """One way to find the device in the registry: `kind` names the attribute (`dev_eui`, `imei`, `external_id`, ...)."""
 
     kind: str

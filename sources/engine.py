@@ -112,7 +112,7 @@ def _canonical(source: Source, request: Request, item: Any, index: int, reading:
         "observed_us": observed,
         "platform_us": platform if platform_plausible else 0,
         "received_us": received,
-        "sent_us": sent or received,
+        "sent_us": sent or (platform if platform_plausible else 0) or (0 if reading.natural_key else received),
         "time_source": time_source,
         "latitude": latitude,
         "longitude": longitude,

@@ -7,7 +7,15 @@ from schemas import topics
 from sources.contract import NOTHING, Request, Source
 
 NEVER_CAPTURED = frozenset(
-    ("authorization", "cookie", "proxy-authorization", "x-webhook-secret", "x-device-token", "x-downlink-apikey", "x-api-key")
+    (
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-webhook-secret",
+        "x-device-token",
+        "x-downlink-apikey",
+        "x-api-key",
+    )
 )
 """Headers that carry secrets: they are dropped even when a source asks for them."""
 _REDACTED = "redacted"

@@ -17,10 +17,14 @@ from fleetline.settings import Settings
 from registry.store import RegistryStore
 from sinks.clickhouse.connection import connect
 
+_WIDTH_OF_A_LOG = 150
+
 
 async def run_demo(data: Path | None, *, keep: bool, as_json: bool) -> bool:
     """Run the demo and return whether the account closes. Whatever happens, the stack is stopped at the end."""
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=_WIDTH_OF_A_LOG)
     base = Settings()
     settings = with_free_ports(base.model_copy(update={"data_dir": data or base.data_dir}), only_taken=True)
     with Stack(settings, notify=console.print) as stack:

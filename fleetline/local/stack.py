@@ -40,7 +40,7 @@ def stack_file(data_dir: Path) -> Path:
 class Stack:
     """A running stack as a context manager.
 
-    Kafka or ClickHouse named by `KAFKA_BOOTSTRAP_SERVERS` or `CLICKHOUSE_URL` is used as it is; what is not named is started here.
+    Kafka or ClickHouse named by `KAFKA_BOOTSTRAP_SERVERS` or `CLICKHOUSE_URL` is used as it is; the rest is started here.
     A component that ends unexpectedly is started again, with a growing pause. Setting `cancelled` ends a start early.
     """
 

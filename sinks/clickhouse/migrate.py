@@ -32,7 +32,9 @@ def migrate(client: Client) -> list[str]:
     from schemas.times import now_us
 
     client.command(_JOURNAL)
-    applied: dict[str, str] = {row[0]: row[1] for row in client.query("SELECT name, checksum FROM migrations FINAL").result_rows}
+    applied: dict[str, str] = {
+        row[0]: row[1] for row in client.query("SELECT name, checksum FROM migrations FINAL").result_rows
+    }
     made: list[str] = []
     folder = files("sinks.clickhouse").joinpath("migrations")
     for file in sorted((each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name):

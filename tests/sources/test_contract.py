@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from registry.view import RegistryView
 
 from registry.model import DEV_EUI, EXTERNAL_ID, Device
+from registry.view import RegistryView
 from schemas.records import telemetry_reader, telemetry_writer
 from schemas.view import telemetry_view
 from schemas.vocabulary import BY_NAME, is_canonical
@@ -66,7 +66,7 @@ def test_no_two_sources_claim_the_same_route() -> None:
 
 
 def test_sample_devices_are_distinct() -> None:
-    ids = {}
+    ids: dict[str, Any] = {}
     for source, name, sample in all_samples():
         for device in sample.devices:
             assert ids.setdefault(device.id, (source, device)) == (source, device), (

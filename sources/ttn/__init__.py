@@ -1,0 +1,25 @@
+"""The Things Stack's webhooks: one message per request, of eleven kinds; given up after 5 s and, open source, never repeated."""
+
+from sources.contract import OnFailure, Source
+from sources.credentials import authorization, header
+from sources.ttn.normalize import ordering_key, read, split
+
+SOURCE = Source(
+    name="ttn",
+    title="The Things Stack webhooks (v3)",
+    on_failure=OnFailure.DROPS,
+    split=split,
+    read=read,
+    version="1",
+    credentials=(header("x-webhook-secret"), authorization("bearer")),
+    ordering_key=ordering_key,
+    paths=("/api/v1/integrations/ttn/telemetry",),
+    path_part="device",
+    captured_headers=("x-tts-domain",),  # and never X-Downlink-Apikey, which is a live secret (AC-a36)
+    tenant_query="tenantId",
+    tenant_secret=True,
+    links=(
+        "https://www.thethingsindustries.com/docs/integrations/webhooks/",
+        "https://www.thethingsindustries.com/docs/integrations/data-formats/",
+    ),
+)
