@@ -28,7 +28,7 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     names += [topics.deliveries_retry(tier) for tier in RETRY_TIERS]
     return {
         **dict.fromkeys(names, kept),
-        topics.registry: TOPIC_CONFIG,
+        topics.registry: dict(TOPIC_CONFIG),
     }
 
 

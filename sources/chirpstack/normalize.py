@@ -31,7 +31,7 @@ def split(request: Request) -> Sequence[Any]:
     """Return the event, with the kind that the query names. Protobuf bodies raise Unreadable("protobuf_not_supported")."""
     if not request.body.strip():
         return []
-    if request.content_type.startswith("application/octet-stream"):
+    if request.content_type.startswith("application/octet-stream") and request.body.lstrip()[:1] not in (b"{", b"["):
         raise Unreadable("protobuf_not_supported", "set the integration's encoding to JSON")
     parsed = parse_json(request.body)
     return parsed if isinstance(parsed, list) else [parsed]
