@@ -61,6 +61,11 @@ class Engine:
         self._requests: dict[asyncio.Task[None], tuple[Lane, Item]] = {}
         self._swept_at = 0.0
 
+    @property
+    def queued(self) -> int:
+        """Tasks queued in lanes."""
+        return self._lanes.queued
+
     # --- taking tasks in ---------------------------------------------------------------------------------------------
 
     def assigned(self, skips: Skips) -> None:
@@ -141,7 +146,7 @@ class Engine:
     def _pump(self) -> None:
         """Start requests while there are slots and lanes that may send."""
         now = self._loop.time()
-        while (picked := self._lanes.pick(now)) is not None:
+        while self._outbox.pending < self._limits.unacknowledged and (picked := self._lanes.pick(now)) is not None:
             request = self._loop.create_task(self._deliver(*picked))
             self._requests[request] = picked
             request.add_done_callback(self._landed)
@@ -234,7 +239,7 @@ class Engine:
 
     def _trim(self, lane: Lane, now: float) -> None:
         """Put off what would wait too long for a destination that is slow, or to be left alone."""
-        for item in lane.excess(now):
+        for item in self._lanes.excess(lane, now):
             self._park(item, lane.blocked_until - now)
 
     # --- effects -----------------------------------------------------------------------------------------------------
@@ -257,6 +262,8 @@ class Engine:
         def acknowledged() -> None:
             window.done(offset)
             self._finished()
+            if self._outbox.pending == self._limits.unacknowledged - 1:
+                self._pump()
 
         self._outbox.send(records, acknowledged)
 
@@ -267,8 +274,8 @@ class Engine:
         while True:
             await asyncio.sleep(_AGE_EVERY_S)
             now = self._loop.time()
-            if self._lanes.age(now):
-                self._pump()
+            self._lanes.age(now)
+            self._pump()
             for lane in self._lanes:
                 self._trim(lane, now)
             if now - self._swept_at >= 1.0:
@@ -277,8 +284,8 @@ class Engine:
 
     def _sweep(self, now: float) -> None:
         for lane in self._lanes:
-            while lane.queue and now - lane.queue[0].queued_at > self._limits.lane_age:
-                self._park(lane.queue.popleft(), lane.blocked_until - now)
+            for item in self._lanes.aged(lane, now - self._limits.lane_age):
+                self._park(item, lane.blocked_until - now)
         self._lanes.forget_idle(now - _LANE_KEPT_S)
         for window in self._windows.values():
             if window.span > self._limits.span:
@@ -320,11 +327,9 @@ class Engine:
         return left
 
     def _let_go(self, lane: Lane) -> None:
-        waiting = tuple(lane.queue)
-        lane.queue.clear()
-        for item in waiting:
+        for item in self._lanes.cleared(lane):
             if not item.window.leaving:
-                lane.queue.append(item)
+                self._lanes.push(lane, item, item.queued_at)
             elif item.task.attempt:
                 self._put_off(item, 0.0)
             else:

@@ -26,7 +26,7 @@ Skips = Mapping[Partition, set[int]]
 Position = tuple[Partition, int, str]
 """A partition, the offset to commit and the commit's metadata."""
 
-_BATCH = 500
+_BATCH = 200
 _POLL_S = 0.1
 _NAP_S = 0.005
 _STARVED_S = 60.0
@@ -38,8 +38,8 @@ _RELEASE_S = 10.0
 class Intake:
     """Reads while there is room and hands over what is due, in order per partition.
 
-    `take(messages)` and `assigned(skips)` run in the event loop; `release(partitions)` is awaited there when partitions
-    go to another worker and returns what to commit before they do.
+    `queued()` says how many tasks wait to be sent. `take(messages)` and `assigned(skips)` run in the event loop;
+    `release(partitions)` is awaited there when partitions go to another worker and returns what to commit before they do.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Intake:
         settings: "Settings",
         limits: Limits,
         *,
+        queued: Callable[[], int],
         take: Callable[[Sequence[Any]], None],
         assigned: Callable[[Skips], None],
         release: Callable[[set[Partition]], Awaitable[list[Position]]],
@@ -56,6 +57,7 @@ class Intake:
         self._topics = settings.topics
         self._delays = {self._topics.deliveries_retry(tier): seconds for tier, seconds in TIERS}
         self._limits = limits
+        self._queued = queued
         self._take = take
         self._assigned = assigned
         self._release = release
@@ -68,8 +70,9 @@ class Intake:
         """When the consumer was last served; liveness."""
         self.handed = 0
         """Messages handed over so far; written by the thread only."""
+        self.taken = 0
         self.finished = 0
-        """Messages whose work has ended; written by the event loop only."""
+        """Messages that arrived there, and those whose work has ended; written by the event loop only."""
         self.failed: Exception | None = None
         self._consumer = Consumer(
             {
@@ -80,6 +83,7 @@ class Intake:
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": 10_000,
+                "topic.metadata.refresh.interval.ms": 5000,
                 "fetch.wait.max.ms": 100,
                 "queued.max.messages.kbytes": 16_384,
             },
@@ -131,7 +135,7 @@ class Intake:
             log.exception("deliveries are no longer read; this component must be restarted")
 
     def _step(self) -> None:
-        room = self._limits.window - (self.handed - self.finished)
+        room = self._room()
         if room <= 0 and time.monotonic() - self.polled_at < _STARVED_S:
             time.sleep(_NAP_S)
             return
@@ -139,15 +143,27 @@ class Intake:
             self._serve_only()
             return
         self.polled_at = time.monotonic()
-        due = self._wake(min(room, _BATCH))
+        batch = min(room, _BATCH)
+        due = self._wake(batch)
         first = self._consumer.poll(0 if due else _POLL_S)
         if first is not None:
-            rest = self._consumer.consume(min(room, _BATCH) - 1, 0) if min(room, _BATCH) > 1 else []
-            for message in (first, *rest):
+            for message in (first, *(self._consumer.consume(batch - 1, 0) if batch > 1 else ())):
                 self._sort(message, due)
+        self._hand_over(due)
+
+    def _room(self) -> int:
+        """Return how many more messages fit: into memory, and into the queue with those still on their way there."""
+        memory = self._limits.window - (self.handed - self.finished)
+        return min(memory, self._limits.queue - self._queued() - (self.handed - self.taken))
+
+    def _hand_over(self, due: list[Any]) -> None:
         if due:
             self.handed += len(due)
-            self._loop.call_soon_threadsafe(self._take, due)
+            self._loop.call_soon_threadsafe(self._taken, due)
+
+    def _taken(self, due: list[Any]) -> None:
+        self._take(due)
+        self.taken += len(due)
 
     def _serve_only(self) -> None:
         """Stay in the group although nothing can be taken (the broker takes no retries, for one)."""
@@ -158,8 +174,7 @@ class Intake:
         if message is not None and message.error() is None:
             due: list[Any] = []
             self._sort(message, due)
-            self.handed += len(due)
-            self._loop.call_soon_threadsafe(self._take, due)
+            self._hand_over(due)
         self._consumer.resume([each for each in held if (each.topic, each.partition) not in self._sleeping])
 
     def _sort(self, message: Any, due: list[Any]) -> None:

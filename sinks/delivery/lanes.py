@@ -11,11 +11,19 @@ from sinks.delivery.limits import Limits
 from sinks.delivery.offsets import Window
 from sinks.delivery.task import Task
 
+_NEARLY_FULL = 0.8
+_PRESSED_S = 2.0
+"""Longest expected wait in a lane while the queue of all is nearly full."""
 _OPENS_AFTER = 5
 """Failures in a row that open the breaker."""
 _LONGEST_BLOCK = 300.0
 _WEIGHT = 0.2
 """Of the newest latency in the moving average."""
+_TELLING_S = 0.5
+"""Age from which a request that waits says something: until then a connection may just be in the making."""
+_DRIFT = 0.01
+"""How fast the best latency seen is forgotten."""
+_TOLERANCE_S = 0.01
 
 
 class Item:
@@ -40,8 +48,8 @@ class Lane:
     the breaker opens: nothing is sent for a while, then a single probe; its success closes it.
     """
 
-    __slots__ = ("_failures", "_limits", "_opened", "blocked_until", "flying", "key", "latency", "limit", "offered",
-                 "queue", "slow", "used_at", "waking")  # fmt: skip
+    __slots__ = ("_best", "_failures", "_limits", "_opened", "blocked_until", "flying", "key", "latency", "limit",
+                 "offered", "queue", "slow", "used_at", "waking")  # fmt: skip
 
     def __init__(self, key: str, limits: Limits) -> None:
         self.key = key
@@ -56,6 +64,7 @@ class Lane:
         self.waking = False
         """Someone will offer it when its block ends."""
         self.used_at = 0.0
+        self._best = 0.0
         self._failures = 0
         self._opened = 0
 
@@ -67,11 +76,14 @@ class Lane:
     def expected_wait(self, now: float) -> float:
         """Estimate the wait of one more task, from what is queued and how long this destination takes to answer.
 
-        Before its first answer only the age of the request that waits for it speaks against a destination.
+        Before its first answer only the age of the request that waits for it speaks against a destination; as long as
+        nothing does, its concurrency is taken for what it will grow to.
         """
         oldest = next(iter(self.flying), None)
-        latency = self.latency if oldest is None else max(self.latency, now - oldest.started_at)
-        return max(0.0, self.blocked_until - now) + len(self.queue) * latency / self.cap
+        age = 0.0 if oldest is None else now - oldest.started_at
+        latency = max(self.latency, age) if age > _TELLING_S else self.latency
+        at_once = self.cap if self._failures or self._opened else self._limits.per_destination
+        return max(0.0, self.blocked_until - now) + len(self.queue) * latency / at_once
 
     def takes(self, now: float) -> bool:
         """Tell whether one more task may wait here; if not, it goes to a retry tier."""
@@ -79,27 +91,31 @@ class Lane:
             return False
         return len(self.queue) < self._limits.lane_floor or self.expected_wait(now) <= self._limits.patience
 
-    def excess(self, now: float) -> Iterator[Item]:
-        """Take out, newest first, what would wait too long here."""
+    def fitting(self, now: float, patience: float, floor: int) -> int:
+        """Return how many of the queued tasks will be sent within `patience` seconds, `floor` at least."""
         blocked = max(0.0, self.blocked_until - now)
-        if blocked > self._limits.patience:
-            fitting = 0
-        else:
-            wait = self.expected_wait(now) - blocked
-            share = 1.0 if wait + blocked <= self._limits.patience else (self._limits.patience - blocked) / wait
-            fitting = max(self._limits.lane_floor, int(len(self.queue) * share))
-        while len(self.queue) > fitting:
-            yield self.queue.pop()
+        if blocked > patience:
+            return 0
+        wait = self.expected_wait(now) - blocked
+        share = 1.0 if wait + blocked <= patience else (patience - blocked) / wait
+        return max(floor, int(len(self.queue) * share))
 
     def ready(self, now: float) -> bool:
         """Tell whether its first task may be sent."""
         return bool(self.queue) and len(self.flying) < self.cap and now >= self.blocked_until
 
     def answered(self, latency: float) -> None:
-        """Count an answer that shows nothing wrong."""
+        """Count an answer that shows nothing wrong.
+
+        More at a time is tried as long as answers do not take longer for it: on the wire, at the destination or here.
+        """
         self._failures = self._opened = 0
-        self.limit = min(self.limit + 1, self._limits.per_destination)
         self.latency += _WEIGHT * (latency - self.latency)
+        self._best = latency if latency < self._best or not self._best else self._best + _DRIFT * (latency - self._best)
+        if latency <= 2 * self._best + _TOLERANCE_S:
+            self.limit = min(self.limit + 1, self._limits.per_destination)
+        else:
+            self.limit = max(self.limit - 1, min(self._limits.first_limit, self._limits.per_destination))
 
     def troubled(self, latency: float, now: float) -> bool:
         """Count a failure; true when it opens the breaker."""
@@ -137,6 +153,7 @@ class Lanes:
         self._ready: deque[Lane] = deque()
         self._young: dict[Item, Lane] = {}
         self.slow = 0
+        self.queued = 0
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(tuple(self._lanes.values()))
@@ -160,6 +177,7 @@ class Lanes:
         """Queue a task, `first` when it has waited already."""
         item.queued_at = now
         (lane.queue.appendleft if first else lane.queue.append)(item)
+        self.queued += 1
         self.offer(lane, now)
 
     def offer(self, lane: Lane, now: float) -> None:
@@ -180,6 +198,7 @@ class Lanes:
             if not lane.ready(now):
                 continue
             item = lane.queue.popleft()
+            self.queued -= 1
             item.started_at = lane.used_at = now
             item.slow = False
             lane.flying[item] = None
@@ -187,6 +206,31 @@ class Lanes:
             self.offer(lane, now)
             return lane, item
         return None
+
+    def excess(self, lane: Lane, now: float) -> Iterator[Item]:
+        """Take out, newest first, what would wait too long in a lane. When the queue of all is nearly full, that is soon."""
+        full = self.queued > _NEARLY_FULL * self._limits.queue
+        fitting = (
+            lane.fitting(now, _PRESSED_S, 0)
+            if full
+            else lane.fitting(now, self._limits.patience, self._limits.lane_floor)
+        )
+        while len(lane.queue) > fitting:
+            self.queued -= 1
+            yield lane.queue.pop()
+
+    def aged(self, lane: Lane, before: float) -> Iterator[Item]:
+        """Take out what was queued before a moment."""
+        while lane.queue and lane.queue[0].queued_at < before:
+            self.queued -= 1
+            yield lane.queue.popleft()
+
+    def cleared(self, lane: Lane) -> tuple[Item, ...]:
+        """Take out everything."""
+        waiting = tuple(lane.queue)
+        lane.queue.clear()
+        self.queued -= len(waiting)
+        return waiting
 
     def landed(self, lane: Lane, item: Item) -> None:
         """Free what a request held."""

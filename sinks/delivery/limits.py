@@ -10,8 +10,11 @@ SECONDS_PER = {"s": 1, "m": 60, "h": 3600}
 class Limits:
     """Times in seconds, sizes in bytes. The defaults are what a worker runs with; tests shorten them."""
 
-    window: int = 2000
-    """Tasks in memory. Beyond it the worker stops reading: the only thing that may ever hold a partition back."""
+    window: int = 8000
+    """Tasks in memory: more than all that may be slow, held and queued together."""
+    queue: int = 1000
+    """Tasks queued in lanes. At this or `window` the worker stops reading, until the next one is sent or put off. Few, so
+    that memory stays in the processor's caches: 2,000 cost a quarter of the deliveries."""
     span: int = 20_000
     """Offsets between the oldest open task of a partition and the newest; older ones are then put off to a tier."""
     in_flight: int = 512
@@ -25,7 +28,7 @@ class Limits:
     patience: float = 3.0
     """Expected wait in a destination's lane beyond which its tasks go to a retry tier instead."""
     lane_floor: int = 32
-    """Tasks a lane holds however slow its destination is."""
+    """Tasks a lane holds however slow its destination is, as long as the queue of all is not nearly full."""
     lane_age: float = 30.0
     """Longest stay in a lane."""
     hold: float = 10.0
@@ -44,7 +47,9 @@ class Limits:
 
     drain: float = 4.0
     """After SIGTERM: time for what is on the way to finish."""
-    commit_every: float = 0.25
+    commit_every: float = 0.1
+    unacknowledged: int = 512
+    """Attempts whose records the broker has not acknowledged. Beyond it nothing is sent: a crash would repeat them."""
 
 
 DEFAULT: Final = Limits()

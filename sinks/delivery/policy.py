@@ -100,7 +100,7 @@ def tier_for(remaining: float, parked: int = 0) -> str:
 
     A task that was `parked` before goes to longer tiers, so that a backlog is not read over and over.
     """
-    index = min(parked // 2, _PARKED_AT_MOST)
+    index = min(parked // 3, _PARKED_AT_MOST)
     while index + 1 < len(TIERS) and TIERS[index + 1][1] <= remaining:
         index += 1
     return TIERS[index][0]

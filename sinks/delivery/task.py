@@ -1,5 +1,6 @@
 """A delivery task as it stands in the topics, and what is sent of it."""
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -86,14 +87,19 @@ class Task(msgspec.Struct, kw_only=True):
 
         A function of the task alone: it is the same on every attempt, a crash in between included.
         """
-        stamp = (self.created_us // 1000) & 0xFFFF_FFFF_FFFF
-        noise = int.from_bytes(blake2b(self.id.encode(), digest_size=10).digest())
-        number = (stamp << 80) | (0x7 << 76) | ((noise >> 68) << 64) | (0b10 << 62) | (noise & 0x3FFF_FFFF_FFFF_FFFF)
-        return format_id(number.to_bytes(16))
+        return _txn_id(self.id, self.created_us // 1000)
 
     def attempt_id(self, number: int) -> str:
         """Return the id of an attempt: told twice after a crash it is still one row."""
         return format_id(content_id(self.id.encode(), str(number).encode()))
+
+
+@lru_cache(maxsize=4096)
+def _txn_id(task_id: str, created_ms: int) -> str:
+    noise = int.from_bytes(blake2b(task_id.encode(), digest_size=10).digest())
+    stamp = created_ms & 0xFFFF_FFFF_FFFF
+    number = (stamp << 80) | (0x7 << 76) | ((noise >> 68) << 64) | (0b10 << 62) | (noise & 0x3FFF_FFFF_FFFF_FFFF)
+    return format_id(number.to_bytes(16))
 
 
 _decoder = msgspec.json.Decoder(Task)

@@ -2,50 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 
-from fleetline.kafka_admin import ensure_topics
-from fleetline.local.kafka import LocalKafka
-from fleetline.local.process import free_port
+from fleetline.kafka_admin import topic_manifest
 from fleetline.settings import Settings
 from registry.model import Destination
 from schemas.ids import new_id
 from schemas.times import now_us
 from sinks.delivery.limits import DEFAULT, Limits
 
-LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 TENANT = "tenant-1"
-
-
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Start one broker for all tests of this folder."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("broker"), kafka_port=free_port())
-    kafka = LocalKafka(settings)
-    kafka.start()
-    try:
-        kafka.wait_ready()
-        yield settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers})
-    finally:
-        kafka.stop()
-
-
-@pytest.fixture
-def settings(broker: Settings) -> Settings:
-    """Give every test its own topics."""
-    made = broker.model_copy(
-        update={"topic_prefix": f"t{new_id()[-8:]}.", "partitions": 2, "delivery_allow_networks": LOOPBACK}
-    )
-    ensure_topics(made)
-    return made
 
 
 class Book:
@@ -233,8 +206,14 @@ class Road:
 
 
 @pytest.fixture
-def road(settings: Settings) -> Road:
-    return Road(settings)
+def road(topics: Settings) -> Road:
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({**topics.kafka_config(), "group.id": "reader"})
+    for topic in topic_manifest(topics):
+        _end(consumer, TopicPartition(topic, 0))
+    consumer.close()
+    return Road(topics)
 
 
 async def _until(true: Callable[[], Any], within: float = 20.0) -> None:

@@ -149,34 +149,30 @@ async def test_kill_9_in_the_middle_loses_nothing_and_repeats_only_what_was_on_t
     def prepare() -> list[str]:
         with RegistryStore(road.settings) as store:
             tenant = store.create_tenant("Test")
-            made = [
-                store.create_destination(tenant_id=tenant.id, kind="webhook", url=f"{receiver.url}/{number}")
-                for number in range(10)
-            ]
+            made = [store.create_destination(tenant.id, "webhook", f"{receiver.url}/{number}") for number in range(10)]
         return [tenant.id, *(each.id for each in made)]
 
     tenant, *destinations = await asyncio.to_thread(prepare)
     receiver.answers |= {f"/{number}": slow for number in range(9)}
     receiver.answers["/9"] = _sluggish
-    tasks = [task_for(destinations[number % 10], tenant_id=tenant) for number in range(6000)]
+    tasks = [task_for(destinations[number % 10], tenant_id=tenant) for number in range(4000)]
     road.put(*tasks)
     with serving(road) as first:
-        await until(lambda: len(receiver.hits) > 1500, 60)
+        await until(lambda: len(receiver.hits) > 1000, 60)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     before = len(receiver.hits)
-    assert before < 6000
+    assert before < 4000
     with serving(road) as second:
-        await until(lambda: len({hit.headers["webhook-id"] for hit in receiver.hits}) == 6000, 100)
+        await until(lambda: len({hit.headers["webhook-id"] for hit in receiver.hits}) == 4000, 100)
         await asyncio.sleep(1)
         second.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(second.wait, 15) == 0
-    repeated = len(receiver.hits) - 6000
-    assert repeated <= 1500, repeated
+    repeated = len(receiver.hits) - 4000
+    assert repeated <= 1000, "about what was on the way, in memory or not yet committed"
     ids = [attempt["id"] for attempt in road.attempts() if attempt["outcome"] == "delivered"]
-    assert len(set(ids)) == 6000
+    assert len(set(ids)) == 4000
     assert not road.dead()
-    print(f"{repeated} repeated")
 
 
 async def _sluggish(_: web.Request) -> web.Response:

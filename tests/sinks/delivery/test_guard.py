@@ -74,6 +74,7 @@ def test_no_socket_is_made_for_a_blocked_address() -> None:
         CLOSED.make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80)))
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", ["localhost", "0x7f.1", "0x7f000001", "127.1"])
 async def test_a_name_of_a_private_address_is_not_resolved(name: str) -> None:
     resolver = GuardedResolver(CLOSED, 2.0)

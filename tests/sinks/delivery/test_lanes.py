@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.delivery.lanes import Item, Lanes
+from sinks.delivery.lanes import Item, Lane, Lanes
 from sinks.delivery.limits import Limits
 from sinks.delivery.offsets import Window
 from sinks.delivery.task import Task
@@ -82,7 +82,7 @@ def test_a_hanging_destination_gets_no_more_when_the_slow_ones_are_too_many() ->
 
 
 def test_a_lane_takes_all_it_can_send_in_time_and_little_when_its_destination_is_slow() -> None:
-    limits = Limits(patience=3.0, lane_floor=32)
+    limits = Limits(patience=3.0, lane_floor=32, queue=5000)
     lanes = Lanes(limits)
     quick, slow = lanes.lane("quick"), lanes.lane("slow")
     for _ in range(60):
@@ -92,9 +92,33 @@ def test_a_lane_takes_all_it_can_send_in_time_and_little_when_its_destination_is
     assert quick.takes(0.0)
     fill(lanes, "slow", 100)
     assert not slow.takes(0.0)
-    left = sum(1 for _ in slow.excess(0.0))
+    left = sum(1 for _ in lanes.excess(slow, 0.0))
     assert 32 <= len(slow.queue) == 100 - left < 60
     assert slow.expected_wait(0.0) <= limits.patience + 0.1
+
+
+def test_when_the_queue_is_nearly_full_lanes_that_do_not_move_are_emptied_first() -> None:
+    lanes = Lanes(Limits(queue=500))
+    moves, hangs = lanes.lane("moves"), lanes.lane("hangs")
+    for _ in range(60):
+        moves.answered(0.02)
+        hangs.answered(9.0)
+    fill(lanes, "hangs", 30)
+    fill(lanes, "moves", 440)
+    assert len(list(lanes.excess(moves, 0.0))) == 0
+    assert len(list(lanes.excess(hangs, 0.0))) >= 15
+
+
+def test_concurrency_grows_only_while_answers_do_not_take_longer_for_it() -> None:
+    lane = Lanes(Limits()).lane("a")
+    for _ in range(100):
+        lane.answered(0.2)
+    assert lane.cap == 64
+    for _ in range(100):
+        lane.answered(0.01)
+    for _ in range(40):
+        lane.answered(0.1)
+    assert lane.cap < 64
 
 
 def test_a_destination_that_never_answered_is_judged_by_the_request_that_waits() -> None:
@@ -144,7 +168,7 @@ def test_failures_that_were_on_the_way_when_the_breaker_opened_do_not_prolong_it
 def test_no_task_is_lost_or_picked_twice_whatever_happens(steps: list[str]) -> None:
     lanes = Lanes(Limits(in_flight=6, first_limit=2, per_destination=3, slow_in_flight=3))
     now, pushed, out = 0.0, 0, []
-    flying = []
+    flying: list[tuple[Lane, Item]] = []
     for step in steps:
         now += 0.3
         if step.startswith("push"):
@@ -165,6 +189,7 @@ def test_no_task_is_lost_or_picked_twice_whatever_happens(steps: list[str]) -> N
             out.append(found[1])
             assert lanes.young <= 6
     waiting = sum(len(lane.queue) for lane in lanes)
+    assert waiting == lanes.queued
     assert len(set(out)) == len(out)
     assert len(out) + waiting == pushed
 

@@ -1,7 +1,7 @@
 """What each answer means, and when the next attempt is."""
 
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -88,7 +88,7 @@ def test_the_first_retries_come_within_seconds() -> None:
 @given(st.floats(0, 1e6), st.integers(0, 20))
 def test_a_tier_never_overshoots_but_for_the_shortest_and_the_parked(remaining: float, parked: int) -> None:
     seconds = dict(TIERS)[tier_for(remaining, parked)]
-    shortest = TIERS[min(parked // 2, 3)][1]
+    shortest = TIERS[min(parked // 3, 3)][1]
     assert seconds <= max(remaining, shortest)
     assert all(seconds >= each for _, each in TIERS if each <= remaining), "no needless hops"
 
