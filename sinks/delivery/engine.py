@@ -326,11 +326,24 @@ class Engine:
             self._windows.pop(partition, None)
         return left
 
+    def lose(self, partitions: set[Partition]) -> None:
+        """Forget partitions that were taken away: nothing of them can be committed, so their new owner does it all again.
+
+        Had their retries been written too, they would be delivered twice.
+        """
+        for window in [self._windows.pop(each) for each in partitions if each in self._windows]:
+            window.leaving = window.closed = True
+        for item in [each for each in self._held if each.window.closed]:
+            self._held.pop(item).cancel()
+            self._finished()
+        for lane in self._lanes:
+            self._let_go(lane)
+
     def _let_go(self, lane: Lane) -> None:
         for item in self._lanes.cleared(lane):
             if not item.window.leaving:
                 self._lanes.push(lane, item, item.queued_at)
-            elif item.task.attempt:
+            elif item.task.attempt and not item.window.closed:
                 self._put_off(item, 0.0)
             else:
                 self._finished()

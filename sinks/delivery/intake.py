@@ -39,7 +39,8 @@ class Intake:
     """Reads while there is room and hands over what is due, in order per partition.
 
     `queued()` says how many tasks wait to be sent. `take(messages)` and `assigned(skips)` run in the event loop;
-    `release(partitions)` is awaited there when partitions go to another worker and returns what to commit before they do.
+    `release(partitions)` is awaited there when partitions go to another worker and returns what to commit before they do;
+    `lose(partitions)` is called when they are gone already.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Intake:
         take: Callable[[Sequence[Any]], None],
         assigned: Callable[[Skips], None],
         release: Callable[[set[Partition]], Awaitable[list[Position]]],
+        lose: Callable[[set[Partition]], None],
     ) -> None:
         from confluent_kafka import Consumer
 
@@ -61,6 +63,7 @@ class Intake:
         self._take = take
         self._assigned = assigned
         self._release = release
+        self._lose = lose
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery-intake", daemon=True)
@@ -254,25 +257,28 @@ class Intake:
         )
 
     def _on_revoke(self, _: Any, partitions: Sequence[Any]) -> None:
-        self.commit(self._let_go(partitions), wait=True)
-
-    def _on_lost(self, _: Any, partitions: Sequence[Any]) -> None:
-        self._let_go(partitions)
-
-    def _let_go(self, partitions: Sequence[Any]) -> list[Position]:
-        gone = {(each.topic, each.partition) for each in partitions}
-        for partition in gone & self._sleeping.keys():
-            # Asleep is not handed over: they are simply read again by the next owner.
-            del self._sleeping[partition], self._wakes[partition]
+        gone = self._let_go(partitions)
         if self._stopping.is_set():
-            return []
+            return
         releasing = asyncio.run_coroutine_threadsafe(_awaited(self._release(gone)), self._loop)
         try:
-            return releasing.result(_RELEASE_S)
+            self.commit(releasing.result(_RELEASE_S), wait=True)
         except TimeoutError:
             releasing.cancel()
-            log.warning("deliveries of %d lost partitions did not come to rest in time", len(gone))
-            return []
+            self._loop.call_soon_threadsafe(self._lose, gone)
+            log.warning("deliveries of %d partitions did not come to rest in time; they are repeated", len(gone))
+
+    def _on_lost(self, _: Any, partitions: Sequence[Any]) -> None:
+        gone = self._let_go(partitions)
+        log.warning("%d partitions were taken away; what was on the way is repeated", len(gone))
+        self._loop.call_soon_threadsafe(self._lose, gone)
+
+    def _let_go(self, partitions: Sequence[Any]) -> set[Partition]:
+        """Wake nobody of these partitions any more: asleep is not handed over, the next owner reads them again."""
+        gone = {(each.topic, each.partition) for each in partitions}
+        for partition in gone & self._sleeping.keys():
+            del self._sleeping[partition], self._wakes[partition]
+        return gone
 
 
 async def _awaited(awaitable: Awaitable[list[Position]]) -> list[Position]:

@@ -83,6 +83,7 @@ async def deliver(
             take=engine.take,
             assigned=engine.assigned,
             release=engine.release,
+            lose=engine.lose,
         )
         intake.start()
         tending = asyncio.create_task(engine.tend())
