@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from fleetline.errors import FleetlineError
 from fleetline.settings import Settings
@@ -63,11 +64,28 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> list[str]:
         for name, config in missing.items()
     ]
     _wait(admin.create_topics(wanted, request_timeout=30).values())
-    while not missing.keys() <= admin.list_topics(timeout=5).topics.keys():
+    while not _can_be_used(admin, missing):
         if time.monotonic() > deadline:
-            raise FleetlineError("the broker accepted new topics but does not show them; look at its log")
+            raise FleetlineError("the broker accepted new topics but they cannot be used; look at its log")
         time.sleep(0.05)
     return sorted(missing)
+
+
+def _can_be_used(admin: Any, names: Iterable[str]) -> bool:
+    """Ask the leader of every partition for its end: a topic is shown before its leaders serve it."""
+    from confluent_kafka import KafkaException, TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    known = admin.list_topics(timeout=5).topics
+    if not set(names) <= known.keys():
+        return False
+    ends = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in known[name].partitions}
+    try:
+        for answer in admin.list_offsets(ends, request_timeout=5).values():
+            answer.result()
+    except KafkaException:
+        return False
+    return True
 
 
 def delete_topics(settings: Settings) -> None:

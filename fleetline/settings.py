@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     kafka_sasl_username: str = ""
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ca_file: str = ""
+    kafka_session_timeout_ms: int = 10_000
+    """How long a silent consumer keeps its partitions. Shorter takes over sooner and tolerates less of a pause."""
     topic_prefix: str = DEFAULT_PREFIX
     partitions: int = 4
     replication_factor: int = 1

@@ -6,6 +6,7 @@ from typing import Any
 from processors.detectors import Detector, State
 from processors.output import Output
 from processors.records import DETECT, detected_event
+from processors.undecodable import Decoder
 from schemas.records import Telemetry, event_writer, telemetry_reader
 from schemas.topics import Topics
 
@@ -21,7 +22,7 @@ class Detection:
         self._detectors = detectors
         self._topic = topics.events
         self._produce = output.produce
-        self._read = telemetry_reader()
+        self._read = Decoder("detect", telemetry_reader(), topics, output)
         self._write = event_writer()
 
     def take(
@@ -34,7 +35,9 @@ class Detection:
         changed: dict[str, dict[str, State]] = {}
         for raw in records:
             if raw.headers and any(name == DETECT for name, _ in raw.headers):
-                record = self._read(raw.value)
+                record = self._read(raw)
+                if record is None:
+                    continue
                 device = record["device_id"]
                 known = changed.get(device)
                 if known is None:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from processors.output import Output
+from processors.undecodable import Decoder
 from registry.view import RegistryView
 from schemas.ids import content_id, format_id
 from schemas.records import Event, event_reader
@@ -21,12 +22,14 @@ class Router:
         self._topic = topics.deliveries
         self._view = view
         self._produce = output.produce
-        self._read = event_reader()
+        self._read = Decoder("route", event_reader(), topics, output)
 
     def take(self, records: Iterable[Any]) -> None:
         """Produce the tasks of one partition's events, in order."""
         for raw in records:
-            event = self._read(raw.value)
+            event = self._read(raw)
+            if event is None:
+                continue
             for destination in self._view.destinations(event["tenant_id"]):
                 if destination.types and event["type"] not in destination.types:
                     continue

@@ -149,6 +149,7 @@ class LocalKafka:
             "log.dirs": self._home / "data",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": 1,
