@@ -13,8 +13,8 @@ class Limits:
     window: int = 8000
     """Tasks in memory: more than all that may be slow, held and queued together."""
     queue: int = 1000
-    """Tasks queued in lanes. At this or `window` the worker stops reading, until the next one is sent or put off. Few, so
-    that memory stays in the processor's caches: 2,000 cost a quarter of the deliveries."""
+    """Tasks queued in lanes. At this or `window` the worker stops reading, until the next one is sent or put off. Few:
+    what waits in memory is repeated after a crash, and makes every delivery slower."""
     span: int = 20_000
     """Offsets between the oldest open task of a partition and the newest; older ones are then put off to a tier."""
     in_flight: int = 512

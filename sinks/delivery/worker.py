@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 _CATCH_UP_S = 60.0
 _GC_THRESHOLDS = (20_000, 20, 50)
-"""A delivery makes hundreds of objects that live as long as it does: with Python's defaults the collector took a third of
-the time, looking through them in vain."""
+"""A delivery makes hundreds of objects that live as long as it does: with Python's defaults the collector takes more
+than a quarter of the time, looking through them in vain."""
 _POLLED_WITHIN_S = 90.0
 
 
