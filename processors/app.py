@@ -141,7 +141,7 @@ def _normalize_agent(
 
 
 def _detect_agent(app: Any, settings: Settings, output: Output, beat: Callable[[], None]) -> None:
-    table = app.Table("device-states", partitions=settings.partitions, key_type=str, value_type=dict)
+    table = app.Table("device-states", partitions=settings.partitions)
     detection = Detection(load_detectors(), settings.topics, output)
 
     def work(records: Iterable[Any]) -> dict[str, Any]:

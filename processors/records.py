@@ -49,7 +49,10 @@ def detected_event(record: Telemetry, detected: Detected) -> Event:
 
 def telemetry_headers(record: Telemetry) -> Headers | None:
     """Mark the records that some detector reads."""
-    return _WANTED if any(detector.reads(record) for detector in load_detectors()) else None
+    for detector in load_detectors():
+        if detector.reads(record):
+            return _WANTED
+    return None
 
 
 def quarantine_headers(source: Source, request: Request, defect: Defect, original: Headers) -> Headers:

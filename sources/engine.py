@@ -12,7 +12,7 @@ import orjson
 
 from schemas.ids import content_id
 from schemas.records import NAN, Telemetry
-from schemas.times import format_us, is_plausible
+from schemas.times import EARLIEST_US, FUTURE_TOLERANCE_US, format_us
 from sources.contract import Identity, Reading, Request, Source
 from sources.errors import Unreadable
 
@@ -91,8 +91,9 @@ def record_id(source: Source, request: Request, item: Any, index: int, reading: 
 def _canonical(source: Source, request: Request, item: Any, index: int, reading: Reading) -> Canonical:
     received = request.received_us
     sent, platform = reading.sent_us, reading.platform_us
-    platform_plausible = is_plausible(platform, received)
-    if is_plausible(sent, received):
+    latest = received + FUTURE_TOLERANCE_US
+    platform_plausible = EARLIEST_US <= platform <= latest
+    if EARLIEST_US <= sent <= latest:
         observed, time_source = sent, "device"
     else:
         observed, time_source = (platform, "platform") if platform_plausible else (received, "received")
@@ -123,7 +124,7 @@ def _canonical(source: Source, request: Request, item: Any, index: int, reading:
         "hdop": reading.hdop,
         "pdop": reading.pdop,
         "satellites": reading.satellites,
-        "fix_us": reading.fix_us if is_plausible(reading.fix_us, received) else 0,
+        "fix_us": reading.fix_us if EARLIEST_US <= reading.fix_us <= latest else 0,
         "fix_valid": reading.fix_valid,
         "numbers": reading.numbers,
         "booleans": reading.booleans,

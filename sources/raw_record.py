@@ -1,6 +1,6 @@
 """A request as a Kafka record and back: what the edge writes is what the normalizer reads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from schemas import topics
@@ -18,9 +18,13 @@ NEVER_CAPTURED = frozenset(
     )
 )
 """Headers that carry secrets: they are dropped even when a source asks for them."""
+_OWN = frozenset(
+    (
+        topics.RECORD_ID, topics.RECEIVED_US, topics.TENANT, topics.CREDENTIAL, topics.DEVICE, topics.TRANSPORT,
+        topics.METHOD, topics.PATH, topics.QUERY, topics.CONTENT_TYPE, topics.ORIGINAL_ENCODING, topics.TRACEPARENT,
+    )
+)  # fmt: skip
 _REDACTED = "redacted"
-_CAPTURED_AT = len(topics.CAPTURED)
-_PATH_PART_AT = len(topics.PATH_PART)
 
 
 def raw_headers(request: Request, source: Source) -> list[tuple[str, bytes]]:
@@ -68,38 +72,42 @@ def request_from_raw(
     headers: Iterable[tuple[str, bytes]] | None, body: bytes, topic: str, partition: int, offset: int
 ) -> Request:
     """Read a raw record back. Never raises: headers it does not know are passed over, odd ones read as they can be."""
-    known: dict[str, str] = {}
-    captured: dict[str, str] = {}
-    parts: dict[str, str] = {}
-    for name, value in headers or ():
-        text = str(value or b"", "utf-8", "replace")
-        if name.startswith(topics.CAPTURED):
-            captured[name[_CAPTURED_AT:]] = text
-        elif name.startswith(topics.PATH_PART):
-            parts[name[_PATH_PART_AT:]] = text
-        else:
-            known[name] = text
+    known = dict(headers) if headers else {}
+    captured: Mapping[str, str] = NOTHING
+    parts: Mapping[str, str] = NOTHING
+    if not known.keys() <= _OWN:
+        captured = _named(known, topics.CAPTURED)
+        parts = _named(known, topics.PATH_PART)
     get = known.get
-    received = get(topics.RECEIVED_US, "")
-    query = get(topics.QUERY, "")
+    received = get(topics.RECEIVED_US, b"")
+    query = get(topics.QUERY)
     return Request(
         body=body,
-        method=get(topics.METHOD, "POST"),
-        path=get(topics.PATH, ""),
-        path_params=parts or NOTHING,
-        query=dict(parse_qsl(query, keep_blank_values=True)) if query else NOTHING,
-        headers=captured or NOTHING,
-        content_type=get(topics.CONTENT_TYPE, ""),
-        transport=get(topics.TRANSPORT, "http"),
-        received_us=int(received) if received.isdecimal() else 0,
-        record_id=get(topics.RECORD_ID, ""),
-        tenant_id=get(topics.TENANT, ""),
-        credential_id=get(topics.CREDENTIAL, ""),
-        device_id=get(topics.DEVICE, ""),
+        method=_text(get(topics.METHOD, b"POST")),
+        path=_text(get(topics.PATH)),
+        path_params=parts,
+        query=dict(parse_qsl(_text(query), keep_blank_values=True)) if query else NOTHING,
+        headers=captured,
+        content_type=_text(get(topics.CONTENT_TYPE)),
+        transport=_text(get(topics.TRANSPORT, b"http")),
+        received_us=int(received) if received and received.isdigit() else 0,
+        record_id=_text(get(topics.RECORD_ID)),
+        tenant_id=_text(get(topics.TENANT)),
+        credential_id=_text(get(topics.CREDENTIAL)),
+        device_id=_text(get(topics.DEVICE)),
         topic=topic,
         partition=partition,
         offset=offset,
     )
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace") if value else ""
+
+
+def _named(known: Mapping[str, bytes], prefix: str) -> Mapping[str, str]:
+    cut = len(prefix)
+    return {name[cut:]: _text(value) for name, value in known.items() if name.startswith(prefix)}
 
 
 def header_value(headers: Sequence[tuple[str, bytes]] | None, name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from schemas.times import parse_us
+from schemas.times import MILLISECONDS_FROM, parse_us
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
 
@@ -22,9 +22,10 @@ def parse_json(body: bytes) -> Any:
 
 def json_items(request: Request) -> list[Any]:
     """Split a body into its items: an array is its elements, anything else is one item, an empty body none."""
-    if not request.body.strip():
+    body = request.body
+    if not body or body.isspace():
         return []
-    parsed = parse_json(request.body)
+    parsed = parse_json(body)
     return parsed if isinstance(parsed, list) else [parsed]
 
 
@@ -56,6 +57,8 @@ def time_or_zero(value: Any) -> int:
     """Read a time in any form senders use; 0 when there is none or it cannot be read."""
     if value is None or value == "":
         return 0
+    if value.__class__ is float and 1.0 < value < MILLISECONDS_FROM:
+        return round(value * 1e6)
     try:
         return parse_us(value)
     except ValueError:

@@ -48,23 +48,31 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
         type="message",
         source_device=ident,
         identities=(Identity("external_id", ident), Identity("imei", ident), Identity("serial", ident)),
-        content={key: value for key, value in message.items() if key not in _REGISTRATION},
     )
+    numbers = reading.numbers
+    registered = False
     for key, value in message.items():
+        kind = value.__class__
         field = _POSITION.get(key)
         if field is not None:
-            number = number_or(value, _NAN)
-            if number == number:
-                setattr(reading, field, number)
-            elif value is not None:
-                put(reading, f"flespi.{key}", value)
+            if kind is float or kind is int:
+                setattr(reading, field, value)
+            else:
+                _odd_position(reading, key, field, value)
         elif key not in _HANDLED:
-            put(reading, key, value)
-    reading.sent_us = time_or_zero(message.get("timestamp"))
-    reading.platform_us = time_or_zero(message.get("server.timestamp"))
-    reading.fix_us = time_or_zero(message.get("position.timestamp"))
-    reading.satellites = _satellites(reading, message.get("position.satellites"))
-    valid = message.get("position.valid")
+            registered = registered or key in _REGISTRATION
+            if kind is float or (kind is int and -_EXACT_INTEGER < value < _EXACT_INTEGER):
+                numbers[key] = value
+            else:
+                put(reading, key, value)
+    if registered:
+        reading.content = {key: value for key, value in message.items() if key not in _REGISTRATION}
+    get = message.get
+    reading.sent_us = time_or_zero(get("timestamp"))
+    reading.platform_us = time_or_zero(get("server.timestamp"))
+    reading.fix_us = time_or_zero(get("position.timestamp"))
+    reading.satellites = _satellites(reading, get("position.satellites"))
+    valid = get("position.valid")
     if isinstance(valid, bool):
         reading.fix_valid = int(valid)
     if reading.sent_us and reading.platform_us - reading.sent_us > LATE_AFTER_US:
@@ -75,11 +83,21 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
 _HANDLED = frozenset(
     ("ident", "timestamp", "server.timestamp", "position.timestamp", "position.satellites", "position.valid")
 )
+_EXACT_INTEGER = 2**53
+
+
+def _odd_position(reading: Reading, key: str, field: str, value: Any) -> None:
+    """Read a number in quotes, and keep what is none under its own name."""
+    number = number_or(value, _NAN)
+    if number == number:
+        setattr(reading, field, number)
+    else:
+        put(reading, f"flespi.{key}", value)
 
 
 def _ident(message: dict[str, Any]) -> str:
     ident = message.get("ident")
-    if isinstance(ident, int) and not isinstance(ident, bool):
+    if ident.__class__ is int:
         ident = str(ident)
     if not isinstance(ident, str) or not ident:
         raise Unreadable("no_ident", "the message has no `ident`")
