@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from fleetline.settings import Settings
 from ingress.endpoint import Door
-from ingress.metrics import BROKER, REGISTRY
+from ingress.metrics import IngressMetrics
 from ingress.producer import KafkaProducer, MemoryProducer
 from registry.view import RegistryView
 from sources.contract import Source
@@ -67,20 +67,21 @@ def build_app(
     producer: KafkaProducer | MemoryProducer,
 ) -> IngressApp:
     """Build the application. `registry` must be running; the producer is started and stopped with the application."""
+    metrics = IngressMetrics()
     doors: dict[str, Door] = {}
     routes: list[Route] = []
     for source in sources.values():
         for template in templates(source):
-            door = Door(source, template, settings, registry.view, producer)
+            door = Door(source, template, settings, registry.view, producer, metrics.of(source.name))
             for path in _with_and_without_slash(template):
                 if "{" in path:
                     routes.append(Route(path, endpoint=door))
                 else:
                     doors[path] = door
     for path, name in settings.path_map.items():
-        door = Door(sources[name], path, settings, registry.view, producer)
+        door = Door(sources[name], path, settings, registry.view, producer, metrics.of(name))
         doors.update(dict.fromkeys(_with_and_without_slash(path), door))
-    starlette = Starlette(routes=[*_probes(registry, producer), *routes], lifespan=_lifespan(producer))
+    starlette = Starlette(routes=[*_probes(registry, producer, metrics), *routes], lifespan=_lifespan(producer))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
 
@@ -100,13 +101,13 @@ def _lifespan(producer: KafkaProducer | MemoryProducer) -> Any:
     return lifespan
 
 
-def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer) -> list[Route]:
+def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer, counts: IngressMetrics) -> list[Route]:
     async def healthz(_: HttpRequest) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: HttpRequest) -> Response:
         reachable = await producer.is_reachable()
-        BROKER.set(int(reachable))
+        counts.broker_available = reachable
         if not registry.caught_up:
             return PlainTextResponse("the registry has not been read yet\n", 503)
         if not reachable:
@@ -114,6 +115,6 @@ def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer) -> lis
         return PlainTextResponse("ready\n")
 
     async def metrics(_: HttpRequest) -> Response:
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

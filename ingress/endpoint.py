@@ -15,7 +15,7 @@ import orjson
 from fleetline.settings import Settings
 from ingress.errors import RETRY_AFTER_S, RejectedRequest, TooLarge, Truncated, Unauthorized, status_and_detail
 from ingress.inflate import inflate
-from ingress.metrics import ACCEPTED_BYTES, ACKNOWLEDGEMENT, REQUESTS
+from ingress.metrics import SourceCounts
 from ingress.producer import Producer
 from registry.model import Credential
 from registry.view import RegistryView
@@ -27,6 +27,7 @@ from sources.raw_record import raw_headers
 
 log = logging.getLogger(__name__)
 
+_RAW_NAMES: dict[str, bytes] = {}
 _EMPTY = {"type": "http.response.body", "body": b""}
 _OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
 
@@ -40,8 +41,11 @@ class AsgiHeaders(Mapping[str, str]):
         self._raw = dict(pairs)
 
     def get(self, name: str, default: Any = "") -> Any:
-        """Return a header's value, Latin-1 as HTTP has it."""
-        value = self._raw.get(name.encode("latin-1", "replace"))
+        """Return a header's value, Latin-1 as HTTP has it. `name` is one of ours, never a stranger's."""
+        raw_name = _RAW_NAMES.get(name)
+        if raw_name is None:
+            raw_name = _RAW_NAMES[name] = name.encode("latin-1", "replace")
+        value = self._raw.get(raw_name)
         return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
@@ -58,7 +62,13 @@ class Door:
     """Takes the requests of `source` on the route `template`."""
 
     def __init__(
-        self, source: Source, template: str, settings: Settings, view: RegistryView, producer: Producer
+        self,
+        source: Source,
+        template: str,
+        settings: Settings,
+        view: RegistryView,
+        producer: Producer,
+        counts: SourceCounts,
     ) -> None:
         self._source = source
         self._template = template
@@ -67,9 +77,7 @@ class Door:
         self._global_secret = settings.integration_webhook_secret.get_secret_value().encode()
         self._view = view
         self._producer = producer
-        self._accepted = REQUESTS.labels(source.name, "200")
-        self._bytes = ACCEPTED_BYTES.labels(source.name)
-        self._latency = ACKNOWLEDGEMENT.labels(source.name)
+        self._counts = counts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request: 200 and an empty body once it is durable, else what `ingress.errors` says."""
@@ -84,9 +92,7 @@ class Door:
             return
         await send(_OK)
         await send(_EMPTY)
-        self._accepted.inc()
-        self._bytes.inc(size)
-        self._latency.observe(time.perf_counter() - started)
+        self._counts.accepted(size, time.perf_counter() - started)
 
     async def _accept(self, scope: Any, receive: Any) -> int:
         source = self._source
@@ -157,7 +163,7 @@ class Door:
         headers = [(b"content-length", b"%d" % len(body)), *extra]
         if body:
             headers.append((b"content-type", b"application/problem+json"))
-        REQUESTS.labels(self._source.name, str(status)).inc()
+        self._counts.refused(status)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

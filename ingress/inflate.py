@@ -7,6 +7,7 @@ from ingress.errors import TooLarge, Truncated, UnknownEncoding
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _LZ4 = b"\x04\x22\x4d\x18"
+_MAGIC = frozenset((_GZIP[0], _ZSTD[0], _LZ4[0]))
 _PLAIN = frozenset(("", "identity", "none"))
 _SLICE = 1024
 
@@ -18,9 +19,9 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:  # noqa: PLR0911  
     encoding but that is plain JSON or CBOR is taken as it is. Raises Truncated for a broken stream, TooLarge for a bomb,
     UnknownEncoding (AP-c06) for an encoding that neither the header nor the magic explains.
     """
-    named = encoding.strip().lower()
-    if not body:
+    if not body or (not encoding and body[0] not in _MAGIC):
         return body
+    named = encoding.strip().lower()
     if body.startswith(_GZIP):
         return _zlib(body, limit, zlib.MAX_WBITS | 16)
     if body.startswith(_ZSTD):

@@ -6,14 +6,14 @@ from hashlib import blake2b
 
 _UUID_VERSION_8 = 0x80
 _VARIANT = 0x80
+_VARIANT_DIGITS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def new_id() -> str:
     """Make a UUIDv7 (RFC 9562): unique, and sorted by the time it was made to the millisecond."""
-    stamp = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(10))
-    number = (stamp << 80) | (0x7 << 76) | ((noise >> 68) << 64) | (0b10 << 62) | (noise & 0x3FFF_FFFF_FFFF_FFFF)
-    return format_id(number.to_bytes(16))
+    noise = os.urandom(10).hex()
+    stamp = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{stamp[:8]}-{stamp[8:]}-7{noise[:3]}-{_VARIANT_DIGITS[noise[3]]}{noise[4:7]}-{noise[7:19]}"
 
 
 def content_id(*parts: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """A request as a Kafka record and back: what the edge writes is what the normalizer reads."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
 from schemas import topics
@@ -35,14 +36,10 @@ def raw_headers(request: Request, source: Source) -> list[tuple[str, bytes]]:
     headers = [
         (topics.RECORD_ID, request.record_id.encode()),
         (topics.RECEIVED_US, b"%d" % request.received_us),
-        (topics.TENANT, request.tenant_id.encode()),
-        (topics.CREDENTIAL, request.credential_id.encode()),
-        (topics.TRANSPORT, request.transport.encode()),
-        (topics.METHOD, request.method.encode()),
-        (topics.PATH, request.path.encode()),
+        *_constant(
+            request.tenant_id, request.credential_id, request.device_id, request.transport, request.method, request.path
+        ),
     ]
-    if request.device_id:
-        headers.append((topics.DEVICE, request.device_id.encode()))
     if request.query:
         headers.append((topics.QUERY, _query(request, source)))
     if request.content_type:
@@ -61,6 +58,18 @@ def raw_headers(request: Request, source: Source) -> list[tuple[str, bytes]]:
         if name not in source.secret_path_parts:
             headers.append((topics.PATH_PART + name, part.encode("utf-8", "replace")))
     return headers
+
+
+@lru_cache(maxsize=65_536)
+def _constant(
+    tenant: str, credential: str, device: str, transport: str, method: str, path: str
+) -> tuple[tuple[str, bytes], ...]:
+    """Return what is the same for every request of a credential on a route."""
+    named = (
+        (topics.TENANT, tenant), (topics.CREDENTIAL, credential), (topics.DEVICE, device), (topics.TRANSPORT, transport),
+        (topics.METHOD, method), (topics.PATH, path),
+    )  # fmt: skip
+    return tuple((name, text.encode()) for name, text in named if text)
 
 
 def _query(request: Request, source: Source) -> bytes:

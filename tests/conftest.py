@@ -20,7 +20,6 @@ from fleetline.settings import Settings
 from schemas.ids import new_id
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-FAULT_FIXTURES = {"stack", "broker"}
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +76,13 @@ def settings(stack: Settings, tmp_path: Any) -> Settings:
     name = f"t{new_id()[-12:]}"
     url = f"{stack.clickhouse_url.rstrip('/')}/{name}"
     return stack.model_copy(
-        update={"topic_prefix": f"{name}.", "clickhouse_url": url, "data_dir": tmp_path / "data", "partitions": 2}
+        update={
+            "topic_prefix": f"{name}.",
+            "clickhouse_url": url,
+            "data_dir": tmp_path / "data",
+            "partitions": 2,
+            "kafka_session_timeout_ms": 3000,
+        }
     )
 
 
