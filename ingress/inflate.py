@@ -45,12 +45,14 @@ def _looks_plain(body: bytes) -> bool:
 
 def _deflate(body: bytes, limit: int) -> bytes:
     """HTTP's deflate is zlib by the book and raw deflate in the field; a plain body is taken as it is."""
-    try:
-        return _zlib(body, limit, zlib.MAX_WBITS)
-    except Truncated:
-        if _looks_plain(body):
-            return body
-        return _zlib(body, limit, -zlib.MAX_WBITS)
+    for window_bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
+        try:
+            return _zlib(body, limit, window_bits)
+        except Truncated:
+            continue
+    if _looks_plain(body):
+        return body
+    raise Truncated("the body is not deflate, though its content encoding says so")
 
 
 def _zlib(body: bytes, limit: int, window_bits: int) -> bytes:
@@ -70,7 +72,10 @@ def _zlib(body: bytes, limit: int, window_bits: int) -> bytes:
         if not stream.eof:
             raise Truncated("the compressed body breaks off")
         parts.append(made)
-        rest = stream.unused_data.lstrip(b"\0") if window_bits > zlib.MAX_WBITS else b""
+        rest = stream.unused_data
+        if rest and window_bits <= zlib.MAX_WBITS:
+            raise Truncated("bytes behind the end of the compressed body")
+        rest = rest.lstrip(b"\0")
     return b"".join(parts)
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 DEADLINE_S = 4.3
 """Two LoRaWAN networks give up after 5 s and never send again (sources.md 0.1), so nobody waits longer than this."""
 _MESSAGE_TIMEOUT_MS = 4000
-_POLL_S = 0.002
+_POLL_S = 0.001
 
 
 class Producer(Protocol):
@@ -53,7 +53,7 @@ class KafkaProducer:
                 "acks": "all",
                 "enable.idempotence": True,
                 "compression.type": "lz4",
-                "linger.ms": 3,
+                "linger.ms": 0.5,
                 "message.timeout.ms": _MESSAGE_TIMEOUT_MS,
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 256 * 1024,
