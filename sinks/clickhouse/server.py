@@ -1,5 +1,6 @@
 """Runs the loader until it is told to stop."""
 
+import gc
 import logging
 import signal
 import threading
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_GC_THRESHOLDS = (200_000, 20, 50)
+"""A batch is tens of thousands of rows that live until their insert: the collector would walk them all in vain."""
 
 
 def serve(settings: Settings) -> None:
@@ -41,6 +44,9 @@ def serve(settings: Settings) -> None:
         return
     loader = Loader(settings, client)
     threading.Thread(target=_stop_with, args=(stopped, loader), daemon=True).start()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     log.info("loading from %s", settings.kafka_bootstrap_servers)
     try:
         while not stopped.is_set():

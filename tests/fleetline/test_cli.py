@@ -1,0 +1,149 @@
+"""The command line as a person uses it: each command a process of its own."""
+
+import gzip
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from fleetline.cli import COMMANDS
+from sources.catalog import FOLDER
+
+MESSAGE = {"ident": "352625333222111", "timestamp": 1650636570.426424, "position.speed": 12}
+
+
+def fleetline(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleetline", *arguments], input=stdin, capture_output=True, check=False
+    )
+
+
+def lines(output: bytes) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in output.splitlines()]
+
+
+def body(*messages: Any) -> bytes:
+    return orjson.dumps(list(messages))
+
+
+def test_help_lists_every_command() -> None:
+    shown = fleetline("--help").stdout.decode()
+    for path in COMMANDS.glob("*.py"):
+        if path.stem != "__init__":
+            assert f"\n  {path.stem} " in shown
+
+
+@pytest.mark.parametrize("command", [path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = fleetline(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 4
+
+
+def test_normalize_prints_one_view_per_record() -> None:
+    done = fleetline(
+        "normalize", "flespi", "-", "--received-at", "2026-01-02T03:04:05Z", stdin=body(MESSAGE, MESSAGE | {"x": 1})
+    )
+    assert done.returncode == 0
+    first, second = lines(done.stdout)
+    assert first["observed_at"] == "2022-04-22T14:09:30.426424Z"  # FL-a06
+    assert (first["speed_kmh"], first["received_at"]) == (12, "2026-01-02T03:04:05.000000Z")
+    assert first["id"] != second["id"]
+    assert second["numbers"] == {"x": 1}
+
+
+def test_normalize_says_what_would_be_quarantined() -> None:
+    done = fleetline("normalize", "flespi", "-", stdin=body(MESSAGE, 7))
+    assert done.returncode == 3
+    assert len(lines(done.stdout)) == 1
+    (defect,) = lines(done.stderr)
+    assert (defect["reason"], defect["index"]) == ("not_an_object", 1)
+    assert defect.keys() == {"reason", "detail", "index"}
+
+
+def test_normalize_refuses_what_an_interactive_client_would_be_told() -> None:
+    done = fleetline("normalize", "device", "-", stdin=b"{broken")
+    assert (done.returncode, lines(done.stderr)[0]["reason"]) == (3, "refused_400")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nobody", "-"), ("flespi",), ("flespi", "-", "--received-at", "soon"), ("flespi", "-", "--header", "x")],
+)
+def test_normalize_used_wrongly_ends_with_2(arguments: tuple[str, ...]) -> None:
+    done = fleetline("normalize", *arguments, stdin=b"[]")
+    assert done.returncode == 2
+    assert b"Usage:" in done.stderr
+
+
+def test_normalize_takes_headers_query_and_path(tmp_path: Path) -> None:
+    file = tmp_path / "body"
+    file.write_bytes(gzip.compress(b'[{"@t": "obd.bat", "@ts": "2021-02-24T09:03:09.310362Z", "level": 100}]'))
+    done = fleetline("normalize", "autopi", str(file), "--header", "Unit-Id: abc", "--header", "content-encoding: gzip")
+    assert lines(done.stdout)[0]["source_device"] == "abc"
+    up = FOLDER / "chirpstack" / "samples" / "join.json"
+    event = orjson.dumps(orjson.loads(up.read_bytes())["request"]["body"])
+    done = fleetline("normalize", "chirpstack", "-", "--query", "event=join&tenantId=x", stdin=event)
+    assert lines(done.stdout)[0]["event"]["type"] == "lorawan.join"
+
+
+def test_normalize_reads_a_folder_in_one_process(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(body(MESSAGE))
+    (tmp_path / "b.json").write_bytes(b"nothing of the kind")
+    request = {"headers": {"x": "y"}, "body": [MESSAGE], "received_at": "2026-01-02T03:04:05Z"}
+    (tmp_path / "c.json").write_bytes(orjson.dumps(request))
+    done = fleetline("normalize", "flespi", "--batch", str(tmp_path))
+    assert done.returncode == 3
+    assert [line["file"] for line in lines(done.stdout)] == ["a.json", "c.json"]
+    assert lines(done.stdout)[1]["received_at"] == "2026-01-02T03:04:05.000000Z"
+    assert [(line["file"], line["reason"]) for line in lines(done.stderr)] == [("b.json", "not_json")]
+
+
+def test_normalize_reads_the_bundled_samples_as_they_are() -> None:
+    for name in ("flespi", "chirpstack", "digital_matter"):
+        done = fleetline("normalize", name, "--batch", str(FOLDER / name / "samples"))
+        expected = sum(
+            len(orjson.loads(path.read_bytes()).get("canonical", []))
+            for path in (FOLDER / name / "samples").glob("*.json")
+        )
+        assert len(lines(done.stdout)) == expected
+
+
+def test_normalize_starts_fast() -> None:
+    def took() -> float:
+        started = time.perf_counter()
+        fleetline("normalize", "flespi", "-", stdin=body(MESSAGE))
+        return time.perf_counter() - started
+
+    assert min(took() for _ in range(5)) < 0.6
+
+
+def test_doctor_reports_each_check() -> None:
+    checks = orjson.loads(fleetline("doctor", "--json").stdout)
+    assert {"Python 3.11 or later", "Java runtime", "disk"} <= {check["name"] for check in checks}
+    assert all(check["ok"] or check["remedy"] for check in checks)
+
+
+def test_reset_touches_nothing_that_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x", encoding="utf-8")
+    done = fleetline("reset", "--data", str(tmp_path), "--yes")
+    assert done.returncode == 1
+    assert b"does not look like" in done.stderr
+    assert (tmp_path / "precious").exists()
+    (tmp_path / "run").mkdir()
+    assert fleetline("reset", "--data", str(tmp_path), "--yes").returncode == 0
+    assert not tmp_path.exists()
+
+
+def test_without_a_stack_commands_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://127.0.0.1:1")
+    for arguments in (("sql", "select 1"), ("tail", "--no-follow"), ("tenant", "list")):
+        done = fleetline(*arguments, "--data", str(tmp_path))
+        assert done.returncode == 1
+        assert b"fleetline up" in done.stderr
+        assert b"Traceback" not in done.stderr
