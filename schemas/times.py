@@ -64,10 +64,9 @@ def parse_iso_us(text: str) -> int:
 
 def seconds_to_us(seconds: float) -> int:
     """Turn Unix seconds into ticks. Exact for every double that was written with six decimals (FL-a06)."""
-    ticks = round(seconds * SECOND_US)
-    if not 0 < ticks <= _LARGEST_US:
+    if not 0 < seconds < _LARGEST_US / SECOND_US:
         raise ValueError(f"not a time since 1970: {seconds!r}")
-    return ticks
+    return round(seconds * SECOND_US)
 
 
 def epoch_to_us(number: float) -> int:
