@@ -115,6 +115,7 @@ class Door:
         request.credential_id = credential.id
         request.device_id = credential.device_id
         source.check(request)
+        request.body = source.seal(request.body)
         key = source.ordering_key(request) or credential.device_id or credential.id
         await self._producer.append(
             self._topic, key.encode("utf-8", "replace"), request.body, raw_headers(request, source)

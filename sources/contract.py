@@ -105,6 +105,11 @@ def _no_check(_: Request) -> None:
     """Accept every body: platform senders get 200 and their unreadable bodies are quarantined."""
 
 
+def _as_it_is(body: bytes) -> bytes:
+    """Keep the body exactly as accepted."""
+    return body
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the rest of the system knows about a sender.
 
@@ -126,6 +131,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: Callable[[Request], str]
     """Records with the same key stay in order. Empty: the credential's device, else the credential."""
     check: Callable[[Request], None] = _no_check
+    seal: Callable[[bytes], bytes] = _as_it_is
+    """Replaces secrets inside a body by their digests before it is stored; the identity for bodies that hold none."""
     methods: tuple[str, ...] = ("POST",)
     paths: tuple[str, ...] = ()
     """Routes besides `/in/<name>` and `/in/<name>/{<path_part>}`, as Starlette templates."""

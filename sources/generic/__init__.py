@@ -2,7 +2,7 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header
-from sources.generic.normalize import check, ordering_key, read, split
+from sources.generic.normalize import check, ordering_key, read, seal, split
 
 SOURCE = Source(
     name="generic",
@@ -11,6 +11,7 @@ SOURCE = Source(
     split=split,
     read=read,
     check=check,
+    seal=seal,
     version="1",
     credentials=(header("x-webhook-secret"), authorization("bearer")),
     ordering_key=ordering_key,
