@@ -21,7 +21,8 @@ class MigrationChanged(RuntimeError):
 def statements(text: str) -> list[str]:
     """Split a file at the semicolons that end a line, leaving comment lines out."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip(" \n;")]
+    parts = (part.strip(" \n;") for part in "\n".join(lines).split(";\n"))
+    return [part for part in parts if part]
 
 
 def migrate(client: Client) -> list[str]:
@@ -45,7 +46,7 @@ def migrate(client: Client) -> list[str]:
                 raise MigrationChanged(f"{file.name} was changed after it had been applied")
             continue
         for statement in statements(text):
-            client.command(statement.rstrip(";"))
+            client.command(statement)
         client.insert(
             "migrations", [[file.name], [checksum], [now_us()]], column_names=["name", "checksum", "applied_at"],
             column_type_names=["String", "String", "DateTime64(6, 'UTC')"], column_oriented=True,
