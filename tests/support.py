@@ -151,7 +151,7 @@ def read_all(settings: Settings, topic: str) -> list[Any]:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         records: list[Any] = []
         for partition in partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            low, high = _watermarks(consumer, TopicPartition(topic, partition))
             consumer.assign([TopicPartition(topic, partition, low)])
             while low < high:
                 message = consumer.poll(5)
@@ -162,6 +162,23 @@ def read_all(settings: Settings, topic: str) -> list[Any]:
         return records
     finally:
         consumer.close()
+
+
+def _watermarks(consumer: Any, partition: Any, timeout_s: float = 15.0) -> tuple[int, int]:
+    """Return the first and the next offset; a broker that has just come back may not lead its partitions yet."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=10)
+        except KafkaException as error:
+            electing = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+            if error.args[0].code() not in electing or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return low, high
 
 
 def committed(settings: Settings, group: str, topic: str) -> tuple[int, int]:
