@@ -16,7 +16,6 @@ ACK = "lorawan.ack"
 NACK = "lorawan.nack"
 TX_ACK = "lorawan.txack"
 LOG = "lorawan.log"
-STATUS = "lorawan.status"
 
 
 def eui(value: Any) -> str:

@@ -72,7 +72,10 @@ def put(reading: Reading, name: str, value: Any) -> None:
     """
     if value is True or value is False:
         reading.booleans[name] = value
-    elif isinstance(value, (int, float)):
+    elif isinstance(value, float):
+        if abs(value) < float("inf"):
+            reading.numbers[name] = value
+    elif isinstance(value, int):
         if -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
             reading.numbers[name] = value
         else:

@@ -8,12 +8,14 @@ import orjson
 from sources.common_names import place
 from sources.contract import Identity, Reading, Request
 from sources.errors import Unreadable
-from sources.lorawan import ACK, JOIN, LOG, NACK, STATUS, TX_ACK, best_gateway, eui, put_number
+from sources.lorawan import ACK, JOIN, LOG, NACK, TX_ACK, best_gateway, eui, put_number
 from sources.peek import peek
 from sources.values import as_object, number_or, parse_json, put, put_all, time_or_zero
 
 _NAN = float("nan")
-_EVENTS = {"join": JOIN, "txack": TX_ACK, "log": LOG, "error": LOG, "status": STATUS}
+_EVENTS = {"join": JOIN, "txack": TX_ACK, "log": LOG, "error": LOG}
+_READINGS = frozenset(("location", "status"))
+"""Kinds that are telemetry beside `up`; every other kind is an event of the network (AC-a33)."""
 _HANDLED = frozenset(
     "deduplicationId time deviceInfo devEui devEUI deviceName applicationID applicationName deviceProfileName deviceProfileID"
     " tags devAddr adr dr fCnt fPort confirmed confirmedUplink data object objectJSON rxInfo txInfo regionConfigId"
@@ -67,7 +69,7 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
         _readings(reading, event)
     elif kind == "ack":
         reading.event_type = ACK if event.get("acknowledged") else NACK
-    elif kind != "location":
+    elif kind not in _READINGS:
         reading.event_type = _EVENTS.get(kind, f"chirpstack.{kind}")
     rest = {key: value for key, value in event.items() if key not in _HANDLED}
     put_all(reading, "chirpstack.", rest)
