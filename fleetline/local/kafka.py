@@ -5,6 +5,7 @@ Nothing is installed: jgo resolves the jars once into a cache, and later starts 
 
 import base64
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,8 @@ class LocalKafka:
         properties = self._write_properties()
         options = [
             "-Xms96m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=64m",
-            "-Xshare:auto", f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}",
+            "-Xshare:auto", "-XX:-UsePerfData", f"-Djava.io.tmpdir={self._temporary()}",
+            f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}",
         ]  # fmt: skip
         log_file = self._settings.data_dir / "logs" / "kafka.log"
         if not (self._home / "data" / "meta.properties").exists():
@@ -133,6 +135,13 @@ class LocalKafka:
     def kill(self) -> None:
         """End it with SIGKILL, as a fault would."""
         self.child.kill()
+
+    def _temporary(self) -> Path:
+        """Return a folder for the native libraries the broker unpacks: kill -9 leaves them, the next start removes them."""
+        folder = self._home / "tmp"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
 
     def _write_properties(self) -> Path:
         self._home.mkdir(parents=True, exist_ok=True)
