@@ -169,9 +169,12 @@ def _as_request(source: "Source", base: "Request", content: bytes) -> "tuple[Req
         return base, content
     if not isinstance(parsed, dict):
         return base, content
-    described = {**parsed, **parsed["request"]} if isinstance(parsed.get("request"), dict) else parsed
+    nested = parsed.get("request")
+    described = {**parsed, **nested} if isinstance(nested, dict) else parsed
     companions = ("headers", "query", "path_params", "content_type", "received_at", "method", "path")
-    if not {"body", "body_text", "body_base64"} & described.keys() or not any(key in described for key in companions):
+    bodies = {"body", "body_text", "body_base64"} & described.keys()
+    bodiless = isinstance(nested, dict) and "path" in nested  # a sample of a sender that puts everything in the URL
+    if not (bodies or bodiless) or not any(key in described for key in companions):
         return base, content
     headers = {str(name).lower(): str(value) for name, value in (described.get("headers") or {}).items()}
     query = described.get("query") or {}
@@ -191,4 +194,6 @@ def _as_request(source: "Source", base: "Request", content: bytes) -> "tuple[Req
     if described.get("body_text") is not None:
         return request, str(described["body_text"]).encode()
     body = described.get("body")
+    if body is None:  # as in a sample: no body at all
+        body = ""
     return request, body.encode() if isinstance(body, str) else orjson.dumps(body)
