@@ -1,6 +1,7 @@
 """Content encodings: what went in comes out, and nothing else than a declared error ever does."""
 
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -137,3 +138,47 @@ def test_an_encoding_nobody_knows_is_named_as_such(encoding: str) -> None:
 @example(b"\x04\x22\x4d\x18", "lz4")
 def test_any_bytes_give_a_bounded_body_or_a_declared_error(body: bytes, encoding: str) -> None:
     assert len(inflated_or_rejected(body, encoding)) <= LIMIT
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
+def test_a_body_of_empty_frames_is_refused_at_once(encoding: str) -> None:
+    frame = ENCODERS[encoding](b"")
+    body = frame * (2_000_000 // len(frame))
+    started = time.process_time()
+    with pytest.raises(TooLarge):
+        inflate(body, encoding, LIMIT)
+    assert time.process_time() - started < 0.5  # it blocks the loop: read frame by frame from the rest it took 2 to 16 s
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "lz4", "zstd"])
+def test_frames_longer_than_a_slice_are_read_whole(encoding: str) -> None:
+    body = bytes(range(256)) * 400 + zlib.compress(bytes(range(256)) * 9) * 3_000
+    assert inflate(ENCODERS[encoding](body) * 3, encoding, 10 * len(body)) == body * 3
+
+
+def test_padding_behind_a_stream_is_passed_over() -> None:
+    assert inflate(gzip.compress(b"body") + bytes(1_000_000), "gzip", LIMIT) == b"body"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
+@pytest.mark.parametrize("body", [b"a=1&b=2", b"not json at all", "Größe: 1".encode(), b'[{"a": 1}]'])
+def test_text_under_a_lying_header_is_taken_as_it_is(encoding: str, body: bytes) -> None:  # AP-a19
+    assert inflate(body, encoding, LIMIT) == body
+
+
+@pytest.mark.parametrize("body", [b"[]\n ", b"{}\n ", b'[{"a": 1}]', b' {"a": '])
+def test_json_under_deflate_is_taken_as_it_is(body: bytes) -> None:  # the first two are whole raw streams by chance
+    assert inflate(body, "deflate", LIMIT) == body
+
+
+@pytest.mark.parametrize("encoding", ["br", "utf-8"])
+def test_an_unknown_encoding_is_not_made_good_by_a_plain_body(encoding: str) -> None:  # AP-c06
+    with pytest.raises(UnknownEncoding):
+        inflate(b'[{"a": 1}]', encoding, LIMIT)
+
+
+def test_a_small_bomb_does_not_get_the_whole_of_a_raised_limit() -> None:
+    bomb = gzip.compress(bytes(30_000_000))
+    with pytest.raises(TooLarge):
+        inflate(bomb, "gzip", 100_000_000)  # AP-a18
+    assert len(inflate(gzip.compress(bytes(5 * 1024 * 1024)), "gzip", 100_000_000)) == 5 * 1024 * 1024  # AP-a20
