@@ -15,7 +15,7 @@ _LZ4 = b"\x04\x22\x4d\x18"
 _MAGIC = frozenset((_GZIP[0], _ZSTD[0], _LZ4[0]))
 _PLAIN = frozenset(("", "identity", "none"))
 _COMPRESSED = frozenset(("gzip", "x-gzip", "zstd", "lz4"))
-_PADDING = re.compile(rb"\0*")
+_NOT_PADDING = re.compile(rb"[^\0]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 _SLICE = 16 * 1024
@@ -123,7 +123,8 @@ def _frames(body: bytes, limit: int, begin: Callable[[], Any], slice_size: int =
                 raise TooLarge(f"the body inflates to more than {limit} bytes")
             at += len(piece)
         at -= len(stream.unused_data or b"")
-        at = _PADDING.match(body, at).end()  # type: ignore[union-attr]  it matches anything
+        after = _NOT_PADDING.search(body, at)
+        at = after.start() if after else len(body)
     return bytes(out)
 
 

@@ -147,7 +147,8 @@ def test_a_body_of_empty_frames_is_refused_at_once(encoding: str) -> None:
     started = time.process_time()
     with pytest.raises(TooLarge):
         inflate(body, encoding, LIMIT)
-    assert time.process_time() - started < 0.5  # it blocks the loop: read frame by frame from the rest it took 2 to 16 s
+    spent = time.process_time() - started
+    assert spent < 0.5  # meanwhile nobody else is served; read from the whole rest each time, gzip took 2.3 s
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "lz4", "zstd"])
