@@ -10,12 +10,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fleetline.errors import FleetlineError
 from fleetline.settings import Settings
 from ingress.endpoint import Door
 from ingress.metrics import IngressMetrics
-from ingress.producer import KafkaProducer, MemoryProducer
+from ingress.producer import Producer
 from registry.view import RegistryView
 from sources.contract import Source
+
+PROBES = ("/healthz", "/readyz", "/metrics")
 
 
 class Registry(Protocol):
@@ -64,26 +67,35 @@ def build_app(
     settings: Settings,
     sources: Mapping[str, Source],
     registry: Registry,
-    producer: KafkaProducer | MemoryProducer,
+    producer: Producer,
 ) -> IngressApp:
     """Build the application. `registry` must be running; the producer is started and stopped with the application."""
     metrics = IngressMetrics()
     doors: dict[str, Door] = {}
     routes: list[Route] = []
-    for source in sources.values():
-        for template in templates(source):
-            door = Door(source, template, settings, registry.view, producer, metrics.of(source.name))
-            for path in _with_and_without_slash(template):
-                if "{" in path:
-                    routes.append(Route(path, endpoint=door))
-                else:
-                    doors[path] = door
-    for path, name in settings.path_map.items():
-        door = Door(sources[name], path, settings, registry.view, producer, metrics.of(name))
-        doors.update(dict.fromkeys(_with_and_without_slash(path), door))
+    for template, source in _plan(settings, sources).items():
+        door = Door(source, template, settings, registry.view, producer, metrics.of(source.name))
+        for path in _with_and_without_slash(template):
+            if "{" in path:
+                routes.append(Route(path, endpoint=door))
+            else:
+                doors[path] = door
     starlette = Starlette(routes=[*_probes(registry, producer, metrics), *routes], lifespan=_lifespan(producer))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
+
+
+def _plan(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Return every route and its source. Raises FleetlineError when two of them claim one, or there is no such source."""
+    plan: dict[str, Source] = {}
+    declared = [(template, source.name) for source in sources.values() for template in templates(source)]
+    mapped = [(path.rstrip("/") or "/", name) for path, name in settings.path_map.items()]
+    for template, name in [*declared, *mapped]:
+        if name not in sources:
+            raise FleetlineError(f"path_map sends {template} to {name!r}; there are: {', '.join(sources)}")
+        if template in PROBES or not template.startswith("/") or plan.setdefault(template, sources[name]).name != name:
+            raise FleetlineError(f"{template} cannot be a path of {name}: it is taken, or does not begin with a slash")
+    return plan
 
 
 def _with_and_without_slash(path: str) -> Iterable[str]:
@@ -91,7 +103,7 @@ def _with_and_without_slash(path: str) -> Iterable[str]:
     return dict.fromkeys((bare or "/", f"{bare}/"))
 
 
-def _lifespan(producer: KafkaProducer | MemoryProducer) -> Any:
+def _lifespan(producer: Producer) -> Any:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await producer.start()
@@ -101,13 +113,12 @@ def _lifespan(producer: KafkaProducer | MemoryProducer) -> Any:
     return lifespan
 
 
-def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer, counts: IngressMetrics) -> list[Route]:
+def _probes(registry: Registry, producer: Producer, counts: IngressMetrics) -> list[Route]:
     async def healthz(_: HttpRequest) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: HttpRequest) -> Response:
         reachable = await producer.is_reachable()
-        counts.broker_available = reachable
         if not registry.caught_up:
             return PlainTextResponse("the registry has not been read yet\n", 503)
         if not reachable:
@@ -115,6 +126,7 @@ def _probes(registry: Registry, producer: KafkaProducer | MemoryProducer, counts
         return PlainTextResponse("ready\n")
 
     async def metrics(_: HttpRequest) -> Response:
+        counts.broker_available = producer.is_available
         return Response(generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return [Route(path, probe) for path, probe in zip(PROBES, (healthz, readyz, metrics), strict=True)]

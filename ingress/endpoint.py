@@ -27,6 +27,8 @@ from sources.raw_record import raw_headers
 
 log = logging.getLogger(__name__)
 
+_LENGTH_DIGITS = 18
+"""More are no length: Python refuses to read thousands of them."""
 _RAW_NAMES: dict[str, bytes] = {}
 _EMPTY = {"type": "http.response.body", "body": b""}
 _OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
@@ -114,19 +116,36 @@ class Door:
         request.tenant_id = credential.tenant_id
         request.credential_id = credential.id
         request.device_id = credential.device_id
-        source.check(request)
-        request.body = source.seal(request.body)
-        key = source.ordering_key(request) or credential.device_id or credential.id
+        try:
+            source.check(request)
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001  quarantine will show it; a 500 would come again for days
+            self._mistaken("check", error)
+        request.body = source.seal(request.body)  # a mistake here must not store a secret: it is a 500
+        try:
+            key = source.ordering_key(request)
+        except Exception as error:  # noqa: BLE001  the record is worth more than its place
+            key = self._mistaken("ordering_key", error)
+        key = key or credential.device_id or credential.id
         await self._producer.append(
             self._topic, key.encode("utf-8", "replace"), request.body, raw_headers(request, source)
         )
         return len(request.body)
 
+    def _mistaken(self, what: str, error: Exception) -> str:
+        """Report a mistake of the source's and return nothing. Only the error's type: its text may quote a secret."""
+        log.error("%s of source %s failed with %s", what, self._source.name, type(error).__name__)
+        return ""
+
     def _authenticate(self, request: Request) -> Credential:
         """Find whose secret was presented. Raises Unauthorized; says nothing about why."""
         source = self._source
         for extract in source.credentials:
-            secret = extract(request)
+            try:
+                secret = extract(request)
+            except Exception as error:  # noqa: BLE001  no stranger's header may cost more than a 401
+                secret = self._mistaken("credentials", error)
             if not secret:
                 continue
             found = self._view.credential_for(source.name, source.tenant_secret, secret) or self._global(
@@ -172,7 +191,7 @@ class Door:
 async def _read(headers: AsgiHeaders, receive: Any, limit: int) -> bytes:
     """Read the whole body, never more than `limit` bytes. Raises TooLarge, or Truncated when the sender went away."""
     announced = headers.get("content-length")
-    if announced.isdecimal() and int(announced) > limit:
+    if announced.isdecimal() and (len(announced) > _LENGTH_DIGITS or int(announced) > limit):
         raise TooLarge(f"the body is larger than {limit} bytes")
     message = await receive()
     body: bytes = message.get("body", b"")

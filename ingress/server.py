@@ -13,31 +13,32 @@ log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what is in flight. Blocks."""
+    """Serve until SIGTERM or SIGINT; then finish what is in flight. Blocks.
+
+    Raises SystemExit(1) when the registry can no longer be followed: revoked credentials would go on opening the door.
+    """
     import uvicorn
 
     from ingress.app import build_app
+    from ingress.connection import Connection
     from ingress.producer import KafkaProducer
     from registry.follower import RegistryFollower
     from sources.catalog import load_sources
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again when it has stopped: a handler of ours makes that a clean end.
-        signal.signal(number, lambda *_: None)
     follower = RegistryFollower(settings)
-    follower.start()
-    try:
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
-        app = build_app(settings, load_sources(), follower, KafkaProducer(settings))
-        log.info("ingress on http://%s:%s", settings.host, settings.ingress_port)
-        uvicorn.run(
-            app,
+
+    async def watch() -> None:
+        if follower.failed is not None:
+            log.critical("the registry can no longer be followed: %s", follower.failed)
+            server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(settings, load_sources(), follower, KafkaProducer(settings)),
             host=settings.host,
             port=settings.ingress_port,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="on",
             access_log=False,
@@ -49,6 +50,25 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=6,
             backlog=4096,
+            callback_notify=watch,
+            timeout_notify=1,
         )
+    )
+
+    def stop(*_: object) -> None:
+        """End cleanly: before uvicorn listens to signals, and when it raises them again after it has stopped."""
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    follower.start()
+    try:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        log.info("ingress on http://%s:%s", settings.host, settings.ingress_port)
+        server.run()
     finally:
         follower.stop()
+    if follower.failed is not None:
+        raise SystemExit(1)

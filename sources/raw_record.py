@@ -26,6 +26,8 @@ _OWN = frozenset(
     )
 )  # fmt: skip
 _REDACTED = "redacted"
+_TIME_DIGITS = 18
+"""More do not fit the canonical record, and thousands of them Python refuses to read."""
 
 
 def raw_headers(request: Request, source: Source) -> list[tuple[str, bytes]]:
@@ -99,7 +101,7 @@ def request_from_raw(
         headers=captured,
         content_type=_text(get(topics.CONTENT_TYPE)),
         transport=_text(get(topics.TRANSPORT, b"http")),
-        received_us=int(received) if received and received.isdigit() else 0,
+        received_us=int(received) if received and len(received) <= _TIME_DIGITS and received.isdigit() else 0,
         record_id=_text(get(topics.RECORD_ID)),
         tenant_id=_text(get(topics.TENANT)),
         credential_id=_text(get(topics.CREDENTIAL)),
@@ -116,7 +118,7 @@ def _text(value: bytes | None) -> str:
 
 def _named(known: Mapping[str, bytes], prefix: str) -> Mapping[str, str]:
     cut = len(prefix)
-    return {name[cut:]: _text(value) for name, value in known.items() if name.startswith(prefix)}
+    return {name[cut:]: _text(value) for name, value in known.items() if str(name).startswith(prefix)}
 
 
 def header_value(headers: Sequence[tuple[str, bytes]] | None, name: str) -> str:
