@@ -81,11 +81,11 @@ def test_clickhouse_keeps_rows_and_tokens_through_kill_9(tmp_path: Path) -> None
             host="127.0.0.1", port=settings.clickhouse_port, autogenerate_session_id=False, compress="lz4"
         ) as client:
             client.command(
-                "CREATE TABLE IF NOT EXISTS t (n UInt64) ENGINE = MergeTree ORDER BY n"
+                "CREATE TABLE IF NOT EXISTS t (n UInt64, a UInt64, b UInt64, c UInt64) ENGINE = MergeTree ORDER BY n"
                 " SETTINGS non_replicated_deduplication_window = 1000"
             )
             client.insert(
-                "t", [list(range(rows))], column_names=["n"], column_type_names=["UInt64"], column_oriented=True,
+                "t", [list(range(rows))] * 4, column_names=list("nabc"), column_type_names=["UInt64"] * 4, column_oriented=True,
                 settings={"insert_deduplication_token": token},
             )  # fmt: skip
             return int(
@@ -97,7 +97,8 @@ def test_clickhouse_keeps_rows_and_tokens_through_kill_9(tmp_path: Path) -> None
     server.start()
     try:
         server.wait_ready()
-        assert insert("a") == 200_000  # several lz4 frames: a one-frame decoder drops rows after 65,536
+        # A frame takes 2 MiB of rows: at 32 bytes a row it is 65,536, and a one-frame decoder drops what comes after.
+        assert insert("a") == 200_000
         assert insert("a") == 200_000
         with pytest.raises(PortTaken, match=str(settings.clickhouse_port)):
             LocalClickHouse(settings).start()
