@@ -26,14 +26,13 @@ def _aliases() -> dict[str, str]:
     for name in (*BY_NAME, *_ALWAYS_THERE.split()):
         tags = name.removesuffix(".N").split(".")
         pascal = "".join(tag.capitalize() for tag in tags)
-        made[pascal] = ".".join(tags)
-        if len(tags) > 1:
-            made["_".join(tags)] = made[pascal[0].lower() + pascal[1:]] = ".".join(tags)
+        camel, snake = pascal[0].lower() + pascal[1:], "_".join(tags)
+        made[pascal] = made[camel] = made[snake] = ".".join(tags)
     return made
 
 
 _ALIASES = _aliases()
-_KNOWN = frozenset(_ALIASES)
+_TELLING = frozenset(alias for alias, name in _ALIASES.items() if alias != name)
 
 
 def dotted(message: dict[str, Any], notation: str) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def dotted(message: dict[str, Any], notation: str) -> dict[str, Any]:
         for key in message:
             if "." in key:
                 return message
-        if _KNOWN.isdisjoint(message):
+        if _TELLING.isdisjoint(message):
             return message
     made = {_dotted(key): value for key, value in message.items()}
     return made if len(made) == len(message) else _without_loss({key: _dotted(key) for key in message}, message)
