@@ -13,8 +13,17 @@ PERCENT_PER_HUNDREDTH = 0.01
 PERCENT_PER_TENTH = 0.1
 CELSIUS_PER_CENTIDEGREE = 0.01
 V_PER_CV = 0.01
+CELSIUS_PER_FAHRENHEIT = 5 / 9
+CELSIUS_AT_0_F = -160 / 9
+CELSIUS_AT_0_K = -273.15
+PERCENT_PER_ONE = 100.0
 
 
 def scaled(value: float, factor: float) -> float:
     """Multiply, and round away the dust binary fractions leave behind (12,345 mV is 12.345 V, not 12.345000000000001)."""
     return round(value * factor, 9)
+
+
+def shifted(value: float, factor: float, offset: float) -> float:
+    """Convert between scales with different zeros (212 °F is 100 °C), without the dust of binary fractions."""
+    return round(value * factor + offset, 9)
