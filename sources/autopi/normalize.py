@@ -71,13 +71,15 @@ def _telemetry(reading: Reading, kind: str, record: dict[str, Any]) -> None:
     for key, value in record.items():
         if key in _META:
             continue
+        if key == "unit" and _is_undone(unit, record):
+            continue
         if key in nested and isinstance(value, dict):
             _fields(reading, f"autopi.{key}.", value, nested[key])
         elif key == "loc":
             read_loc(reading, value, keep=True)
         elif key in fields and _canonical(reading, fields[key], value, unit, kind):
             if isinstance(value, dict):
-                _rest(reading, key, value)
+                _rest(reading, key, value, kind)
         else:
             keep_raw(reading, key, value)
 
@@ -108,5 +110,15 @@ def _canonical(reading: Reading, name: str, value: Any, unit: Unit | None, kind:
     return True
 
 
-def _rest(reading: Reading, key: str, value: dict[str, Any]) -> None:
-    put_all(reading, f"autopi.{key}.", {name: each for name, each in value.items() if name != "value"})
+def _is_undone(unit: Unit | None, values: dict[str, Any]) -> bool:
+    """Tell whether the value was converted: beside it the unit as sent would be wrong."""
+    if unit is None or unit is AS_IT_IS:
+        return False
+    number = number_or(values.get("value"), NAN)
+    return number == number
+
+
+def _rest(reading: Reading, key: str, value: dict[str, Any], kind: str) -> None:
+    undone = _is_undone(unit_of(kind, value.get("unit")), value)
+    left = {name: each for name, each in value.items() if name != "value" and not (undone and name == "unit")}
+    put_all(reading, f"autopi.{key}.", left)

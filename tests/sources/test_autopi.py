@@ -155,7 +155,7 @@ def test_scalar_results_get_their_canonical_name(kind: str, name: str) -> None: 
         ("obd.coolant_temp", "°C", 81, 81),
         ("obd.coolant_temp", "degree_Celsius", 81, 81),
         ("obd.coolant_temp", "°F", 212, 100),
-        ("obd.ambiant_air_temp", "fahrenheit", -40, -40),
+        ("obd.ambiant_air_temp", "fahrenheit", 14, -10),
         ("obd.intake_temp", "kelvin", 300, 26.85),
         ("obd.rpm", "revolutions_per_minute", 1893.5, 1893.5),
         ("obd.engine_load", "percent", 33.3, 33.3),
@@ -171,7 +171,16 @@ def test_a_stated_unit_is_honoured(kind: str, unit: str, value: float, expected:
     made = view({"@t": kind, "@ts": "2021-02-24T09:03:02Z", "value": value, "unit": unit})
     assert list(made["numbers"].values()) == [expected]
     assert not next(iter(made["numbers"])).startswith("autopi.")
-    assert made["texts"] == {"autopi.unit": unit}
+    assert made["texts"] == ({"autopi.unit": unit} if value == expected else {})  # beside a converted value it is wrong
+
+
+def test_a_unit_inside_an_object_is_honoured_too() -> None:
+    item = {"@t": "rpi.temp", "@ts": "2021-02-24T09:03:02Z"}
+    made = view(item | {"cpu": {"value": 122, "unit": "F"}, "gpu": {"value": 49.5, "unit": "C"}})
+    assert made["numbers"] == {"pcb.temperature": 50, "autopi.gpu.value": 49.5}
+    assert made["texts"] == {"autopi.gpu.unit": "C"}
+    odd = view(item | {"cpu": {"value": "hot", "unit": "F"}})
+    assert odd["texts"] == {"autopi.cpu.value": "hot", "autopi.cpu.unit": "F"}
 
 
 @pytest.mark.parametrize("kind", ["obd.speed", "obd.coolant_temp", "obd.fuel_rate"])
