@@ -16,6 +16,8 @@ from sources.values import as_object, json_items, number_or, put, put_all, time_
 UNIT_HEADER = "unit-id"
 UNIT_PART = "device"
 _META = frozenset(("@t", "@ts"))
+_WORTH_KEEPING = 100
+"""Characters of a unit that is remembered; longer ones are no device's and would fill the memory."""
 
 
 def ordering_key(request: Request) -> str:
@@ -40,7 +42,7 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     reading = Reading(
         type=kind,
         source_device=unit,
-        identities=_identities(unit),
+        identities=_identities(unit) if len(unit) <= _WORTH_KEEPING else _identities.__wrapped__(unit),
         sent_us=sent,
         natural_key=f"{kind}|{stamp}" if stamp else "",
     )

@@ -93,7 +93,10 @@ def without_copies(messages: Sequence[Any], options: Options) -> Sequence[Any]:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             continue
-        content = orjson.dumps(without_registration(named(message, options)), option=_SORTED)
+        try:
+            content = orjson.dumps(without_registration(named(message, options)), option=_SORTED)
+        except orjson.JSONEncodeError:  # nested too deeply: a matter of this message alone
+            continue
         place = first.setdefault(content, index)
         if place != index and message != kept[place]:
             if len(message) > len(kept[place]):

@@ -19,6 +19,8 @@ LATE_AFTER_US = 3600 * SECOND_US
 _FORBIDDEN_IN_IDENT = frozenset("#+/")
 _IMEI_INSIDE = re.compile(r"(?<!\d)\d{14,17}(?!\d)", re.ASCII)
 _EXACT_INTEGER = 2**53
+_WORTH_KEEPING = 100
+"""Characters of an ident that is remembered; longer ones are no tracker's and would fill the memory."""
 _INFINITE = float("inf")
 _ANY = (-_INFINITE, _INFINITE)
 _POSITION = {
@@ -62,7 +64,8 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
         ident = str(ident)
     if not isinstance(ident, str) or not ident.strip():
         raise Unreadable("no_ident", "the message has no `ident`")
-    device, identities = _sender(ident, options.ident_prefix)
+    sender = _sender if len(ident) <= _WORTH_KEEPING else _sender.__wrapped__
+    device, identities = sender(ident, options.ident_prefix)
     reading = Reading(type="message", source_device=device, identities=identities)
     if _values(reading, message):
         reading.content = without_registration(message)

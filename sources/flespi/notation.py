@@ -18,6 +18,8 @@ _ALWAYS_THERE = """
 """
 _TAG = re.compile(r"(?=[A-Z])|(?<=\D)(?=\d+$)")
 """A tag begins at a capital; a number at the end is one of its own (`AdcVoltage1` is `adc.voltage.1`)."""
+_WORTH_KEEPING = 100
+"""Characters of a name that is remembered; no parameter has a longer one."""
 
 
 def _aliases() -> dict[str, str]:
@@ -69,14 +71,20 @@ def indexed(key: str, message: Mapping[str, Any]) -> str:
     return f"flespi.{key}" if name in message else name
 
 
-@lru_cache(maxsize=16_384)
 def _dotted(key: str) -> str:
+    return _remembered(key) if len(key) <= _WORTH_KEEPING else _worked_out(key)
+
+
+def _worked_out(key: str) -> str:
     known = _ALIASES.get(key)
     if known is not None:
         return known
     if "_" in key:
         return key.replace("_", ".").lower()
     return ".".join(filter(None, _TAG.split(key))).lower()
+
+
+_remembered = lru_cache(maxsize=16_384)(_worked_out)
 
 
 def _without_loss(names: Mapping[str, str], message: dict[str, Any]) -> dict[str, Any]:

@@ -467,6 +467,25 @@ def test_a_batch_of_several_mebibytes_is_read_in_order() -> None:
     assert [each.record["speed_kmh"] for each in records] == list(range(14_000))
 
 
+def test_a_message_nested_too_deeply_costs_itself_alone() -> None:
+    # FL-a20
+    body = b'[%b,%b,{"ident":"1","deep":%b}]' % (
+        orjson.dumps(CHANNEL),
+        orjson.dumps(REGISTERED),
+        b'{"a":' * 300 + b"1" + b"}" * 300,
+    )
+    records, defects = made(body)
+    assert [each.record["numbers"]["device.id"] for each in records] == [7]
+    assert [each.index for each in defects] == [2]
+
+
+@pytest.mark.parametrize("notation", ["", "snake"])
+def test_what_nobody_would_send_is_read_and_not_remembered(notation: str) -> None:
+    long = "x" * 5_000
+    shown = view({"ident": long, "position_speed": 5, f"y_{long}": 1}, query={"notation": notation})
+    assert (shown["source_device"], shown["speed_kmh"], shown["numbers"]) == (long, 5, {f"y.{long}": 1})
+
+
 def test_bytes_that_are_no_json_are_quarantined_whole() -> None:
     (defect,) = canonicalize(SOURCE, request(b'[{"ident": "1"'))
     assert isinstance(defect, Defect)
