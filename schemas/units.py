@@ -6,6 +6,9 @@ KMH_PER_M_S = 3.6
 V_PER_MV = 0.001
 KM_PER_M = 0.001
 HOURS_PER_MS = 1 / 3_600_000
+M_PER_KM = 1000.0
+MS_PER_HOUR = 3_600_000.0
+"""To divide by: a quotient is the nearest double there is, so nothing has to be rounded away."""
 SECONDS_PER_MS = 0.001
 HOURS_PER_S = 1 / 3600
 KMH_PER_MPH = 1.609344
