@@ -33,9 +33,14 @@ async def keep_running(stack: Stack, say: Callable[[str], None]) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def restart_broker(stack: Stack, after_s: float, say: Callable[[str], None]) -> None:
-    """Kill Kafka after a while, as a fault would, and start it again a second later."""
-    await asyncio.sleep(after_s)
+async def restart_broker(stack: Stack, after_s: float, stopped: asyncio.Event, say: Callable[[str], None]) -> None:
+    """Kill Kafka after a while, as a fault would, and start it again a second later. Nothing when `stopped` before."""
+    try:
+        async with asyncio.timeout(after_s):
+            await stopped.wait()
+        return
+    except TimeoutError:
+        pass
     killed = time.monotonic()
     stack.kafka.kill()
     await asyncio.sleep(_AWAY_S)

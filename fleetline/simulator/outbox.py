@@ -81,10 +81,13 @@ class Outbox:
         return len(self._pending) + waiting
 
     async def run(self) -> None:
-        """Send until there is nothing left to be sent."""
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(self._behaviour.in_flight):
-                workers.create_task(self._work())
+        """Send until there is nothing left to be sent. Raises what `post` raises."""
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(self._behaviour.in_flight):
+                    workers.create_task(self._work())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _work(self) -> None:
         while (batch := await self._next()) is not None:

@@ -11,7 +11,7 @@ from fleetline.simulator.reconcile import Verdict
 
 _COLUMNS = (
     "sender", "readings", "requests", "acknowledged", "stored once", "not ackn.", "stored, not ackn.", "sent again",
-    "missing", "duplicated", "unexpected", "ack p50 ms", "ack p99 ms",
+    "missing", "duplicated", "unexpected", "ack ms p50", "ack ms p99",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def show_account(console: Console, verdicts: Sequence[Verdict]) -> None:
     sums = [sum(column) for column in zip(*(_counts(verdict) for verdict in verdicts), strict=True)]
     footers = ["all", *(str(each) for each in sums), "", ""]
     for name, footer in zip(_COLUMNS, footers, strict=True):
-        table.add_column(name, footer, justify="left" if name == "sender" else "right", overflow="fold")
+        table.add_column(name, footer, justify="left" if name == "sender" else "right", no_wrap=name == "sender")
     for verdict in verdicts:
         mark = "[green]✓[/]" if verdict.holds else "[red]✗[/]"
         counts = [str(each) for each in _counts(verdict)]

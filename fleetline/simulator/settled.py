@@ -13,6 +13,8 @@ from fleetline.simulator.reconcile import Found, count_rows, look, missing_recor
 
 _POLL_S = 0.5
 _QUIET_S = 5.0
+_GIVEN_UP_S = 15.0
+"""What is missing may still lie in a spool of the ingress that waits for its broker."""
 Progress = Callable[[int], None]
 """Told how many rows are there."""
 
@@ -73,12 +75,12 @@ class Settling:
             progress(seen)
             if seen != rows:
                 rows, since = seen, time.monotonic()
-            quiet = time.monotonic() - since > _QUIET_S
+            unchanged_s = time.monotonic() - since
             over = time.monotonic() > deadline
             nobody_behind = await asyncio.to_thread(self._nobody_behind)
-            if nobody_behind or (quiet and self._lag is None) or over:
+            if nobody_behind or over or (self._lag is None and unchanged_s > _QUIET_S):
                 found = await asyncio.to_thread(look, self._client, self._tenant_id, self._since_us)
-                if over or quiet or not missing_records(self._accounts, found):
+                if over or unchanged_s > _GIVEN_UP_S or not missing_records(self._accounts, found):
                     return found
             await asyncio.sleep(_POLL_S)
 
