@@ -31,10 +31,10 @@ class Fate(Enum):
     """What happens to one request on the wire."""
 
     NORMAL = "normal"
-    DEAF = "the answer is not heard"
-    GONE = "the connection is closed as soon as the body is out"
+    DEAF = "answer not heard"
+    GONE = "gone before the answer"
     SLOW = "slow"
-    CUT = "cut in the middle"
+    CUT = "cut in the body"
 
 
 def parse_faults(text: str) -> frozenset[Fault]:

@@ -32,10 +32,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Response:
-    """The callbacks of httptools."""
+    """The callbacks of httptools. Whether the connection stays open is known when the head is, and forgotten afterwards."""
 
     def __init__(self) -> None:
+        self.parser: Any = httptools.HttpResponseParser(self)
         self.complete = False
+        self.keeps_alive = False
+
+    def on_headers_complete(self) -> None:
+        self.keeps_alive = self.parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -148,10 +153,9 @@ async def _trickle(writer: asyncio.StreamWriter, whole: bytes) -> None:
 
 async def _hear(reader: asyncio.StreamReader) -> tuple[int, bool]:
     response = _Response()
-    parser: Any = httptools.HttpResponseParser(response)
     while not response.complete:
         data = await reader.read(_READ)
         if not data:
             raise EOFError("the server closed the connection")
-        parser.feed_data(data)
-    return parser.get_status_code(), bool(parser.should_keep_alive())
+        response.parser.feed_data(data)
+    return response.parser.get_status_code(), response.keeps_alive
