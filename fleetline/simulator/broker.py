@@ -9,7 +9,7 @@ from fleetline.local.stack import COMPONENTS, Stack
 
 _LOOK_S = 0.25
 _PAUSE_S = 0.5
-_AWAY_S = 1.0
+_AWAY_S = 0.5
 
 
 async def keep_running(stack: Stack, say: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ async def keep_running(stack: Stack, say: Callable[[str], None]) -> None:
 
 
 async def restart_broker(stack: Stack, after_s: float, stopped: asyncio.Event, say: Callable[[str], None]) -> None:
-    """Kill Kafka after a while, as a fault would, and start it again a second later. Nothing when `stopped` before."""
+    """Kill Kafka after a while, as a fault would, and start it again at once. Nothing when `stopped` before."""
     try:
         async with asyncio.timeout(after_s):
             await stopped.wait()

@@ -22,7 +22,7 @@ from fleetline.simulator.options import Options
 from fleetline.simulator.profile import Profile
 from fleetline.simulator.reconcile import Verdict, hold_merges, reconcile
 from fleetline.simulator.report import show_account
-from fleetline.simulator.settled import Lag, Settling
+from fleetline.simulator.settled import Road, Settling
 from registry.store import RegistryStore
 from schemas.times import now_us
 from sinks.clickhouse.connection import connect
@@ -61,12 +61,12 @@ class Run:
         client = await asyncio.to_thread(connect, self._settings)
         if self._stack is not None and self._options.load.duration_s <= _MERGES_HELD_S:
             await asyncio.to_thread(hold_merges, client)
-        lag = Lag(self._settings, tuple(fleet.devices)) if register else None
+        road = Road(self._settings, tuple(fleet.devices)) if register else None
         chance = random.Random(self._options.load.seed + 1)  # noqa: S311  which requests are struck
         faults = Faults(self._options.faults, self._options.fault_share, chance)
         simulation = Simulation(self._profiles, fleet, self._ingress_url, self._options.load, faults)
         since_us = 0 if fleet.own_tenant else now_us() - _CLOCKS_DIFFER_US
-        settling = Settling(client, fleet.tenant_id, since_us, simulation.accounts, lag)
+        settling = Settling(client, fleet.tenant_id, since_us, simulation.accounts, road)
         watching = self._begin_faults(simulation)
         try:
             with _interrupting(simulation), self._bar() as bar:
@@ -81,8 +81,8 @@ class Run:
             for task in watching:
                 task.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
-            if lag is not None:
-                await asyncio.to_thread(lag.close)
+            if road is not None:
+                await asyncio.to_thread(road.close)
             client.close()
         verdicts = [reconcile(account, found, own_tenant=fleet.own_tenant) for account in simulation.accounts.values()]
         self._report(verdicts, fleet.tenant_id, interrupted=simulation.was_interrupted)
