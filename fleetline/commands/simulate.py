@@ -66,7 +66,7 @@ def command(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Play SOURCE (or `all`) against a real stack, then hold what was acknowledged against ClickHouse.
+    """Play SOURCE (or `all`) against a real stack, then hold what was acknowledged against ClickHouse.
 
     Each sender has its real batch size, timeout and retry behaviour; one that drops what fails loses it here too, and the
     report says so. Exit status 1 if anything acknowledged is missing or there twice.
@@ -74,7 +74,7 @@ def command(
     \b
     fleetline simulate flespi --devices 50 --rate 500
     fleetline simulate all --faults lost-ack,broker-restart,duplicate
-    """
+    """  # noqa: D301  click reads the backspace itself
     if show_list:
         _list(as_json)
         return

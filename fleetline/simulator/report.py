@@ -10,8 +10,8 @@ from fleetline.simulator.profile import Profile
 from fleetline.simulator.reconcile import Verdict
 
 _COLUMNS = (
-    "sender", "readings", "requests", "acknowledged", "stored once", "not ackn.", "stored, not ackn.", "sent again",
-    "missing", "duplicated", "unexpected", "ack ms p50", "ack ms p99",
+    "sender", "readings", "acknowledged", "stored once", "not ackn.", "stored, not ackn.", "sent again",
+    "missing", "duplicated", "unexpected", "ack ms p50 / p99",
 )  # fmt: skip
 
 
@@ -49,14 +49,16 @@ def show_account(console: Console, verdicts: Sequence[Verdict]) -> None:
     """Show the account, a line per sender and their sum."""
     table = Table(title="The account", title_justify="left", show_footer=len(verdicts) > 1)
     sums = [sum(column) for column in zip(*(_counts(verdict) for verdict in verdicts), strict=True)]
-    footers = ["all", *(str(each) for each in sums), "", ""]
+    footers = ["all", *(str(each) for each in sums), ""]
     for name, footer in zip(_COLUMNS, footers, strict=True):
-        table.add_column(name, footer, justify="left" if name == "sender" else "right", no_wrap=name == "sender")
+        table.add_column(
+            name, footer, justify="left" if name == "sender" else "right", overflow="fold", no_wrap=name == "sender"
+        )
     for verdict in verdicts:
         mark = "[green]✓[/]" if verdict.holds else "[red]✗[/]"
         counts = [str(each) for each in _counts(verdict)]
         counts[-3:] = [f"[red]{each}[/]" if each != "0" else each for each in counts[-3:]]
-        table.add_row(f"{mark} {verdict.source}", *counts, _ms(verdict.p50_ms), _ms(verdict.p99_ms))
+        table.add_row(f"{mark} {verdict.source}", *counts, _latency(verdict))
     console.print(table)
     for verdict in verdicts:
         _show_details(console, verdict)
@@ -64,14 +66,14 @@ def show_account(console: Console, verdicts: Sequence[Verdict]) -> None:
 
 def _counts(verdict: Verdict) -> tuple[int, ...]:
     return (
-        verdict.readings, verdict.requests, verdict.acknowledged, verdict.stored_once, verdict.unacknowledged,
+        verdict.readings, verdict.acknowledged, verdict.stored_once, verdict.unacknowledged,
         verdict.stored_unacknowledged, verdict.sent_again, verdict.missing, verdict.duplicated, verdict.unexpected,
     )  # fmt: skip
 
 
 def _show_details(console: Console, verdict: Verdict) -> None:
-    others = {what: count for what, count in verdict.answers.items() if what != "200"}
-    said = [f"{count} × {what}" for what, count in sorted(others.items())]
+    answers = ", ".join(f"{count} × {what}" for what, count in sorted(verdict.answers.items()))
+    said = [f"{verdict.requests} requests ({answers})"]
     if verdict.dropped:
         said.append(f"{verdict.dropped} readings dropped by the sender, as it really would")
     if verdict.held:
@@ -84,13 +86,14 @@ def _show_details(console: Console, verdict: Verdict) -> None:
         said.append(f"{verdict.quarantined} pieces in quarantine")
     if verdict.events_missing:
         said.append(f"[red]{verdict.events_missing} of {verdict.events} events missing[/]")
-    if said:
-        console.print(f"  {verdict.source}: {'; '.join(said)}")
+    console.print(f"  {verdict.source}: {'; '.join(said)}", highlight=False)
     for what in ("missing", "duplicated", "unexpected"):
         ids = getattr(verdict, f"{what}_ids")
         if ids:
             console.print(f"  [red]{verdict.source}, {what}:[/] {', '.join(ids)}")
 
 
-def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def _latency(verdict: Verdict) -> str:
+    if verdict.p50_ms is None or verdict.p99_ms is None:
+        return ""
+    return f"{verdict.p50_ms:.1f} / {verdict.p99_ms:.1f}"
