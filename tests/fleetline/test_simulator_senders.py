@@ -175,7 +175,7 @@ async def sender(source: str, to: Server, *faults: Fault, **changed: Any) -> Asy
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110  what the server sees has no event
+        while not condition():
             await asyncio.sleep(0.005)
 
 
