@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sources.catalog import load_source
 from sources.contract import Request
 from sources.engine import Canonical, Defect, canonicalize
-from sources.generic.normalize import seal
+from sources.sealed_token import seal_json as seal
 
 SOURCE = load_source("generic")
 NOW = 1_767_322_900_000_000
