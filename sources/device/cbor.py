@@ -20,11 +20,11 @@ _BY_CONTENT = (0, 1, 28, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 
 """Tags the library would make Python objects of; here they stand for what they contain, as unknown tags do."""
 
 
-def _content(decoder: Any) -> Any:
-    return decoder.decode()
+def _content(value: Any, _: bool) -> Any:
+    return value
 
 
-def _refused(_: Any) -> Any:
+def _refused(_: Any, __: bool) -> Any:
     raise Unreadable(REASON, "references to earlier values are not read")
 
 
@@ -49,7 +49,7 @@ def parse_cbor(body: bytes) -> Any:
 
     source = io.BytesIO(body)
     try:
-        parsed = cbor2.CBORDecoder(source, semantic_decoders=_DECODERS).decode()
+        parsed = cbor2.CBORDecoder(source, semantic_decoders=_DECODERS, allow_duplicate_keys=False).decode()
         if source.tell() < len(body):
             raise Unreadable(REASON, f"{len(body) - source.tell()} bytes behind the first item")
         return _jsonable(parsed, 0)

@@ -3,7 +3,7 @@
 The same bodies come over HTTP, MQTT and the device WebSocket; nothing here but `check` asks which.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sources.contract import Reading, Request
@@ -72,37 +72,47 @@ def _items(parsed: Any, path: str) -> list[Any]:
     if not isinstance(parsed, dict):
         return [parsed]
     path = path.rstrip("/")
-    batch = _batch(parsed, path.endswith(_BATCH_PATH))
+    at_gateway = path.endswith(GATEWAY_PATH)
+    batch = _batch(parsed, path.endswith(_BATCH_PATH), at_gateway)
     if batch is not None:
         return batch
-    at_gateway = path.endswith(GATEWAY_PATH) and not parsed.keys() & {"childDeviceId", "telemetry"}
-    if at_gateway or _is_gateway_form(parsed):
+    if _is_by_name(parsed) if at_gateway else _is_gateway_form(parsed):
         return [_relayed(name, entry) for name, entries in parsed.items() for entry in _listed(entries)]
     return [parsed]
 
 
-def _batch(parsed: dict[str, Any], stated: bool) -> list[Any] | None:
+def _batch(parsed: dict[str, Any], stated: bool, at_gateway: bool) -> list[Any] | None:
     """Return the items of `{"items": […]}` (AC-a03); what stands beside them, e.g. `childDeviceId`, holds for each.
 
-    Where the path does not say that it is a batch, `items` may also be a telemetry key.
+    Where the path does not say that it is a batch, `items` may also be a telemetry key, or a device's name.
     """
     items = parsed.get("items")
-    if isinstance(items, list) and parsed.keys() - {"items"} <= RESERVED:
-        if stated or not items or any(each.__class__ is dict for each in items):
-            common = {key: value for key, value in parsed.items() if key != "items"}
-            return [{**common, **each} if isinstance(each, dict) else each for each in items] if common else items
-    elif stated:
-        raise Unreadable("not_a_batch", 'a batch is `{"items": [...]}` or an array')
-    return None
+    if not isinstance(items, list) or not parsed.keys() - {"items"} <= RESERVED:
+        if stated:
+            raise Unreadable("not_a_batch", 'a batch is `{"items": [...]}` or an array')
+        return None
+    if not stated and items and not any(_is_item(each, at_gateway) for each in items):
+        return None
+    common = {key: value for key, value in parsed.items() if key != "items"}
+    return [{**common, **each} if isinstance(each, dict) else each for each in items] if common else items
+
+
+def _is_item(value: Any, at_gateway: bool) -> bool:
+    return isinstance(value, dict) and (not at_gateway or "telemetry" in value or "childDeviceId" in value)
+
+
+def _is_by_name(parsed: dict[str, Any]) -> bool:
+    """Tell ThingsBoard's gateway form from `{"childDeviceId": …, "telemetry": {…}}` where one of them is expected."""
+    return "childDeviceId" not in parsed and not isinstance(parsed.get("telemetry"), dict)
 
 
 def _is_gateway_form(parsed: dict[str, Any]) -> bool:
-    """Recognise ThingsBoard's gateway form: `{"Device A": [{"ts": …, "values": {…}}, …], …}`."""
+    """Recognise ThingsBoard's gateway form, `{"Device A": [{"ts": …, "values": {…}}, …], …}`, where any form may come."""
     return bool(parsed) and all(
-        isinstance(entries, list) and entries and all(isinstance(each, dict) for each in entries)
-        and any("values" in each or "ts" in each for each in entries)
+        isinstance(entries, list)
+        and any(isinstance(each, dict) and isinstance(each.get("values"), dict) for each in entries)
         for entries in parsed.values()
-    )  # fmt: skip
+    )
 
 
 def _listed(entries: Any) -> list[Any]:
@@ -110,13 +120,10 @@ def _listed(entries: Any) -> list[Any]:
 
 
 def _relayed(name: str, entry: Any) -> Any:
-    """Bring one gateway entry into the nested form; without `values` it is flat. What is no object stays unreadable."""
-    if not isinstance(entry, Mapping):
+    """Make one gateway entry an item of its own. What is no object stays unreadable, with the name beside it."""
+    if not isinstance(entry, dict):
         return [name, entry]
-    if isinstance(entry.get("values"), dict):
-        return {**entry, "childDeviceId": name, "ts": entry.get("ts")}
-    flat = {key: value for key, value in entry.items() if key != "ts"}
-    return {"childDeviceId": name, "ts": entry.get("ts"), "telemetry": flat}
+    return {"ts": None, **entry, "childDeviceId": name}
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
