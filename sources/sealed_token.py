@@ -53,16 +53,17 @@ def seal_json(body: bytes) -> bytes:
 
 def seal_cbor(body: bytes) -> bytes:
     """Replace every device token in a CBOR body by its digest: maps count items, not bytes, so that the rest stays."""
-    at = body.find(_CBOR_NAME)
+    parts: list[bytes] = []
+    done, at = 0, body.find(_CBOR_NAME)
     while at >= 0:
         at += len(_CBOR_NAME)
         start, end = _cbor_text(body, at)
         if end > start:
-            token = body[start:end].decode("utf-8", "replace")
-            text = f"{SEALED}{token_digest(token)}".encode()
-            body = body[:at] + b"\x78" + bytes((len(text),)) + text + body[end:]
+            text = _digest(body[start:end].decode("utf-8", "replace"))
+            parts += (body[done:at], b"\x78", bytes((len(text),)), text)
+            done = at = end
         at = body.find(_CBOR_NAME, at)
-    return body
+    return b"".join((*parts, body[done:])) if parts else body
 
 
 def _cbor_text(body: bytes, at: int) -> tuple[int, int]:
@@ -82,7 +83,7 @@ def _sealed(found: re.Match[bytes]) -> bytes:
         token = orjson.loads(b'"' + found[2] + b'"')
     except orjson.JSONDecodeError:
         token = found[2].decode("utf-8", "replace")
-    return found[1] + b'"' + _digest(token) + found[3]
+    return found[1] + b'"' + _digest(token) + found[3] if token else found[0]
 
 
 def _loosely_sealed(found: re.Match[bytes]) -> bytes:
@@ -100,12 +101,13 @@ def _letter(found: re.Match[bytes]) -> bytes:
 
 def _opened_removed(body: bytes) -> bytes:
     """Replace what is no token but an array or an object by `true`, which is as unreadable and holds no secret."""
-    found = _OPENED.search(body)
+    parts: list[bytes] = []
+    done, found = 0, _OPENED.search(body)
     while found is not None:
-        end = _closed(body, found.start(1))
-        body = body[: found.start(1)] + b"true" + body[end:]
-        found = _OPENED.search(body, found.start(1))
-    return body
+        parts += (body[done : found.start(1)], b"true")
+        done = _closed(body, found.start(1))
+        found = _OPENED.search(body, done)
+    return b"".join((*parts, body[done:])) if parts else body
 
 
 def _closed(body: bytes, at: int) -> int:
