@@ -112,8 +112,9 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
     Known names get their canonical one when the JSON type fits and the number can be one in that unit; latitude and
     longitude make a position only together, in range and not both exactly 0, which is what receivers say without a fix.
     Strings are never cast (AC-c09), units are never guessed: `speed` and `battery` stay as they are. The rest is kept
-    under `<source>.<key>`. Of two keys with the same meaning the canonical one counts, else the first by alphabet, and
-    the other is kept as it was sent; what `reading` says already is not overwritten. The order of keys does not matter.
+    under `<source>.<key>`, or `<source>.sent.<key>` where that is a canonical name. Of two keys with the same meaning the
+    canonical one counts, else the first by alphabet, and the other is kept as it was sent; what `reading` says already is
+    not overwritten. The order of keys does not matter.
     """
     stores: tuple[dict[str, Any], ...] = ({}, reading.numbers, reading.booleans, reading.texts, reading.numbers)
     taken: dict[str, str] = {}
@@ -126,7 +127,7 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
                 nested.append(key)
             objects[key] = value
         elif not _fits(kind, value, low, high):
-            _raw(reading, f"{source}.{key}", value)
+            _raw(reading, _own(source, key), value)
         else:
             store = stores[kind]
             if name not in store:
@@ -136,12 +137,12 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
                 _raw_second(reading, source, values, taken, store, name, key)
     if stores[_COLUMN]:
         for key in _set_columns(reading, values, taken):
-            _raw(reading, f"{source}.{key}", values[key])
+            _raw(reading, _own(source, key), values[key])
     for key in sorted(nested):
         objects[key] = _nested_position(reading, values[key])
     # Backwards, so that `a.b` has its place before `a` is opened, which may hold a `b`.
     for key in sorted(objects, reverse=True):
-        _object(reading, f"{source}.{key}", objects[key])
+        _object(reading, _own(source, key), objects[key])
 
 
 def _member(key: str) -> _Place:
@@ -175,7 +176,7 @@ def _raw_second(
         best, key = _better(name, key, taken[name])
         taken[name] = best
         store[name] = values[best]
-    _raw(reading, f"{source}.{key}", values[key])
+    _raw(reading, _own(source, key), values[key])
 
 
 def _better(name: str, one: str, other: str) -> tuple[str, str]:
@@ -252,6 +253,12 @@ def _members(prefix: str, values: Mapping[str, Any]) -> Iterable[tuple[str, Any]
             yield from _members(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", value
+
+
+def _own(source: str, key: str) -> str:
+    """Name what has no canonical name; `temperature` of the source `device` must not pass for `device.temperature`."""
+    name = f"{source}.{key}"
+    return f"{source}.sent.{key}" if name in BY_NAME else name
 
 
 def _raw(reading: Reading, name: str, value: Any) -> None:

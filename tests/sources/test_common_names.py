@@ -18,10 +18,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def placed(values: dict[str, Any], reading: Reading | None = None) -> dict[str, Any]:
+def placed(values: dict[str, Any], reading: Reading | None = None, source: str = "s") -> dict[str, Any]:
     """Place a device's values and return everything the reading says then, columns included, by name."""
     reading = reading or Reading(type="telemetry")
-    place(reading, "s", values)
+    place(reading, source, values)
     columns = {name: getattr(reading, name) for name in COLUMNS}
     columns = {name: value for name, value in columns.items() if value == value and value != -1}
     stores = (columns, reading.numbers, reading.booleans, reading.texts)
@@ -200,6 +200,17 @@ def test_of_two_values_for_one_name_none_is_lost(sent: dict[str, Any], made: dic
     assert placed(dict(reversed(sent.items()))) == made
 
 
+def test_a_sources_own_names_never_pass_for_canonical_ones() -> None:
+    sent = {"temperature": "24.5", "name": "pump", "product": 7, "deviceTemperature": 30, "device.name": 5}
+    assert placed(sent, source="device") == {
+        "device.sent.temperature": "24.5",
+        "device.sent.name": "pump",
+        "device.sent.product": 7,
+        "device.temperature": 30,
+        "device.device.name": 5,
+    }
+
+
 def test_what_the_source_said_itself_is_not_overwritten() -> None:
     reading = Reading(type="up", latitude=1.0, longitude=2.0, numbers={"lorawan.port": 1, "battery.level": 5})
     made = placed({"lorawan.port": 99, "batteryLevel": 7, "lat": 3.0, "lon": 4.0, "alt": 9}, reading)
@@ -210,7 +221,9 @@ def test_what_the_source_said_itself_is_not_overwritten() -> None:
 # --- any values ------------------------------------------------------------------------------------------------------
 
 KNOWN = sorted(common_names._PLACES)
-KEYS = st.sampled_from([*KNOWN, "a", "b", "a.b", "a.b.c", "b.c", "gps.lat", "adc.voltage.1"]) | st.text(max_size=4)
+KEYS = st.sampled_from(
+    [*KNOWN, "a", "b", "a.b", "a.b.c", "b.c", "gps.lat", "adc.voltage.1", "name", "product"]
+) | st.text(max_size=4)
 SCALARS = (
     st.none()
     | st.booleans()
@@ -218,13 +231,14 @@ SCALARS = (
     | st.integers(-10, 300)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from([0, 0.0, 12.5, 327.67, 255, 7])
-    | st.text(st.characters(exclude_characters="[{"), max_size=4)
+    | st.text(st.characters(codec="utf-8", exclude_characters="[{"), max_size=4)
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=10,
 )
+SOURCES = st.sampled_from(["s", "device"])
 TELEMETRY = st.dictionaries(KEYS, VALUES, max_size=8)
 
 
@@ -237,9 +251,9 @@ def shuffled(value: Any, rnd: Any) -> Any:
 
 
 @settings(max_examples=500, deadline=None)
-@given(values=TELEMETRY, rnd=st.randoms(use_true_random=False))
-def test_the_order_of_keys_never_matters(values: dict[str, Any], rnd: Any) -> None:
-    assert placed(shuffled(values, rnd)) == placed(values)
+@given(values=TELEMETRY, rnd=st.randoms(use_true_random=False), source=SOURCES)
+def test_the_order_of_keys_never_matters(values: dict[str, Any], rnd: Any, source: str) -> None:
+    assert placed(shuffled(values, rnd), source=source) == placed(values, source=source)
 
 
 def leaves(value: Any) -> list[Any]:
@@ -263,11 +277,11 @@ def opened(text: str) -> list[Any]:
 
 
 @settings(max_examples=500, deadline=None)
-@given(values=TELEMETRY)
-def test_nothing_is_lost(values: dict[str, Any]) -> None:
-    made = placed(values)
+@given(values=TELEMETRY, source=SOURCES)
+def test_nothing_is_lost(values: dict[str, Any], source: str) -> None:
+    made = placed(values, source=source)
     kept = [leaf for value in made.values() for leaf in (opened(value) if isinstance(value, str) else leaves(value))]
     assert sorted(map(repr, kept)) == sorted(map(repr, leaves(values)))
     assert all(math.isfinite(value) for value in made.values() if isinstance(value, float))
     for name in made:
-        assert name.startswith("s.") or name in COLUMNS or name in BY_NAME or name == "adc.voltage.1"
+        assert name.startswith(f"{source}.") or name in COLUMNS or name in BY_NAME or name == "adc.voltage.1"

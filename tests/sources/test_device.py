@@ -116,7 +116,7 @@ def test_nested_values_are_joined_arrays_are_json_and_null_says_nothing() -> Non
 def test_strings_are_never_cast() -> None:  # AC-c09
     record = one({"temperature": "24.5", "serial": "007", "on": "true"}).record
     assert (record["numbers"], record["booleans"]) == ({}, {})
-    assert record["texts"] == {"device.temperature": "24.5", "device.serial": "007", "device.on": "true"}
+    assert record["texts"] == {"device.sent.temperature": "24.5", "device.serial": "007", "device.on": "true"}
 
 
 def test_reserved_keys_are_never_telemetry() -> None:  # AC-a27
