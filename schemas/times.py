@@ -20,6 +20,7 @@ _MICROSECONDS_FROM = 100_000_000_000_000
 _NANOSECONDS_FROM = 100_000_000_000_000_000
 _LARGEST_US = 253_402_300_799 * SECOND_US
 """9999-12-31: beyond it a time cannot be printed, so it counts as no time."""
+_SMALLEST_US = -62_135_596_800 * SECOND_US
 
 _ISO = re.compile(
     r"\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?\s*$",
@@ -113,7 +114,8 @@ def is_plausible(ticks: int, received_us: int) -> bool:
 
 
 def format_us(ticks: int) -> str:
-    """Print as RFC 3339 UTC with microseconds, e.g. `2020-09-03T12:38:24.374314Z`."""
+    """Print as RFC 3339 UTC with microseconds, e.g. `2020-09-03T12:38:24.374314Z`; years beyond 1 to 9999 as the nearest."""
+    ticks = min(max(ticks, _SMALLEST_US), _LARGEST_US)
     days, rest = divmod(ticks, DAY_US)
     seconds, fraction = divmod(rest, SECOND_US)
     minutes, second = divmod(seconds, 60)

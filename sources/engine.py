@@ -70,7 +70,11 @@ def _bytes_of(item: Any) -> bytes:
     try:
         return orjson.dumps(item, default=repr, option=orjson.OPT_NON_STR_KEYS)
     except (orjson.JSONEncodeError, RecursionError):
-        return repr(item).encode()
+        pass
+    try:
+        return repr(item).encode("utf-8", "replace")
+    except RecursionError:  # the raw record still has it
+        return b"nested deeper than can be written again"
 
 
 def record_id(source: Source, request: Request, item: Any, index: int, reading: Reading) -> bytes:
