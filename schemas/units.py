@@ -13,6 +13,8 @@ PERCENT_PER_HUNDREDTH = 0.01
 PERCENT_PER_TENTH = 0.1
 CELSIUS_PER_CENTIDEGREE = 0.01
 V_PER_CV = 0.01
+PDOP_PER_TENTH = 0.1
+UNITS_PER_THOUSANDTH = 0.001
 
 
 def scaled(value: float, factor: float) -> float:

@@ -6,35 +6,52 @@ from typing import Any
 from schemas.records import NAN
 from schemas.units import KMH_PER_CM_S
 from sources.contract import Reading, Request
-from sources.digital_matter.fields import digital
-from sources.digital_matter.identity import as_text, identify
-from sources.digital_matter.keep import converted, keep, place
-from sources.digital_matter.product import add_product, add_reason
-from sources.digital_matter.tables import ANALOGUES, COUNTERS
-from sources.values import number_or, time_or_zero
+from sources.digital_matter.clock import put_sent, utc_us
+from sources.digital_matter.envelope import add_reason, add_sequence, envelope_of, keep_odd
+from sources.digital_matter.fields import bit_mask
+from sources.digital_matter.identity import as_text
+from sources.digital_matter.keep import converted, keep, keep_value, place, unsettled
+from sources.digital_matter.tables import COUNTERS, UNCERTAIN_ANALOGUE, Scale
+from sources.values import number_or
 
-_DEVICE_READ = frozenset(("sn", "imei", "iccid", "fw"))
+_NAMES = ("sn", "imei", "iccid", "fw")
 
 
 def read_edge(body: dict[str, Any], request: Request) -> Reading:
     """Read one record of the Edge dialect. Raises Unreadable when nothing names its device."""
     device = body["device"]
     date, number = body.get("date"), body.get("sqn")
-    reading = Reading(type="edge", sent_us=time_or_zero(date))
-    if date or number is not None:
-        reading.natural_key = f"{number}|{date}"
-    identify(reading, request, as_text(device.get("sn")), as_text(device.get("imei")), as_text(device.get("iccid")))
-    add_product(reading, device.get("prod"), device.get("fw"))
+    get = device.get
+    known = envelope_of(request, get("sn"), get("imei"), get("iccid"), get("prod"), get("fw"))
+    reading = Reading(
+        type="edge",
+        source_device=known.source_device,
+        identities=known.identities,
+        booleans=dict(known.booleans),
+        texts=dict(known.texts),
+        natural_key=f"{number}|{date}" if date or number is not None else "",
+    )
     rest = {name: value for name, value in body.items() if name != "device"}
-    if reading.sent_us:
+    sent = utc_us(date)
+    if sent:
+        put_sent(reading, sent)
         del rest["date"]
+    if "lora" not in rest and add_sequence(reading, number):  # over LoRaWAN it counts no records: 347263802
+        del rest["sqn"]
     add_reason(reading, rest.get("reason"))
     _position(reading, rest)
-    digital(reading, rest, "inputs", "outputs")
-    _numbered(reading, rest, "analogues", ANALOGUES)
+    for name, canonical in (("inputs", "din"), ("outputs", "dout")):
+        if bit_mask(reading, canonical, rest.get(name)):
+            del rest[name]
+    _numbered(reading, rest, "analogues", known.analogues)
     _numbered(reading, rest, "counters", COUNTERS)
-    keep(reading, rest)
-    keep(reading, {f"device.{name}": value for name, value in device.items() if name not in _DEVICE_READ})
+    for name, value in rest.items():
+        keep_value(reading, name, value)
+    for name, value in device.items():
+        if name not in _NAMES:
+            keep_value(reading, f"device.{name}", value)
+    if known.is_odd:
+        keep_odd(reading, "device.", device, _NAMES)
     return reading
 
 
@@ -53,6 +70,8 @@ def _position(reading: Reading, rest: dict[str, Any]) -> None:
             del rest[name]
     # Speed and heading stay raw beside the columns: this dialect's units are stated nowhere (DM-c07).
     reading.speed_kmh = converted(rest.get("spd"), KMH_PER_CM_S)
+    if reading.speed_kmh == reading.speed_kmh:
+        unsettled(reading, "spd")
     heading = converted(rest.get("head"))
     if 0 <= heading <= 360:
         reading.course_deg = heading
@@ -63,19 +82,26 @@ def _position(reading: Reading, rest: dict[str, Any]) -> None:
         rest["posInfo"] = {name: value for name, value in info.items() if name not in taken}
 
 
-def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[str, tuple[str, float]]) -> None:
+def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[str, Scale]) -> None:
     """Take a list of `{"id", "val"}`: known ids by canonical name, the others as `digital_matter.<name>.<id>`."""
     values = rest.get(name)
     if not isinstance(values, list):
         return
-    kept: dict[str, Any] = {}
+    del rest[name]
+    seen: set[str] = set()
     odd: list[Any] = []
     for each in values:
         number = as_text(each.get("id")) if isinstance(each, dict) else ""
-        if not number or "val" not in each or number in kept:
+        if not number or number in seen or "val" not in each:
             odd.append(each)
-        elif number not in table or not place(reading, *table[number], each["val"]):
-            kept[number] = each["val"]
+            continue
+        seen.add(number)
+        scale, value = table.get(number), each["val"]
+        certain = name != "analogues" or number != UNCERTAIN_ANALOGUE
+        placed = scale is not None and place(reading, scale, value)
+        if not certain and not placed:
+            unsettled(reading, f"{name}.{number}")
+        if not placed or not certain:
+            keep_value(reading, f"{name}.{number}", value)
     if odd:
-        kept["odd"] = odd
-    rest[name] = kept
+        keep(reading, {f"{name}.odd": odd})

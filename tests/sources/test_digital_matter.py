@@ -1,4 +1,4 @@
-"""Digital Matter: both dialects, their units, repeated fixes, identities and repeated deliveries."""
+"""Digital Matter: both dialects, their units, repeated fixes and repeated deliveries."""
 
 import base64
 from typing import Any
@@ -6,85 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.view import telemetry_view
 from sources.contract import Request
 from sources.digital_matter import SOURCE
-from sources.digital_matter.tables import REASONS
-from sources.engine import Canonical, Defect, canonicalize
-
-RECEIVED_US = 1_767_323_045_000_000
-GPS = {
-    "GpsUTC": "2017-05-08 18:04:57",
-    "Lat": 43.7370138,
-    "Long": -79.3462607,
-    "Alt": 197,
-    "Spd": 1389,
-    "SpdAcc": 13,
-    "Head": 66,
-    "PDOP": 18,
-    "PosAcc": 37,
-    "GpsStat": 7,
-    "FType": 0,
-}
-EDGE = {
-    "date": "2021-10-04T18:14:55Z",
-    "device": {
-        "sn": "403809",
-        "prod": 85,
-        "rev": 1,
-        "fw": "1.12",
-        "iccid": "89011702278483601922",
-        "imei": "352656106127312",
-    },
-    "sqn": 40925,
-    "reason": 1,
-    "lat": 26.87366,
-    "lng": -80.10618,
-    "posAcc": 47.7,
-    "posInfo": {"GDOP": 4.68, "BSat": 2, "GSat": 4, "Src": 1},
-    "analogues": [{"id": 1, "val": 4265}, {"id": 3, "val": 3800}, {"id": 4, "val": 16}, {"id": 5, "val": 4255}],
-    "inputs": 1,
-    "outputs": 0,
-    "status": 137,
-}
-
-
-def record(*fields: Any, **parts: Any) -> dict[str, Any]:
-    return {"SeqNo": 125, "Reason": 11, "DateUTC": "2017-05-11 05:58:44", "Fields": list(fields), **parts}
-
-
-def body(*records: Any, **parts: Any) -> dict[str, Any]:
-    envelope = {
-        "SerNo": 131693,
-        "IMEI": "356692063643328",
-        "ICCID": "8944538523010771676",
-        "ProdId": 33,
-        "FW": "33.4.1.27",
-    }
-    return {**envelope, "Records": list(records), **parts}
-
-
-def request(content: Any, **parts: Any) -> Request:
-    return Request(body=orjson.dumps(content), received_us=RECEIVED_US, tenant_id="t", credential_id="c", **parts)
-
-
-def made(content: Any, **parts: Any) -> list[Canonical | Defect]:
-    return list(canonicalize(SOURCE, request(content, **parts)))
-
-
-def views(content: Any, **parts: Any) -> list[dict[str, Any]]:
-    everything = made(content, **parts)
-    assert not [each for each in everything if isinstance(each, Defect)]
-    return [telemetry_view(each.record) for each in everything if isinstance(each, Canonical)]
-
-
-def view(*fields: Any, **parts: Any) -> dict[str, Any]:
-    (only,) = views(body(record(*fields)), **parts)
-    return only
-
-
-def ids(content: Any) -> list[bytes]:
-    return [each.record["id"] for each in made(content) if isinstance(each, Canonical)]
+from sources.digital_matter.tables import ALARMS, PROFILE_VERSION, PRODUCTS, REASONS
+from sources.engine import Canonical, Defect
+from tests.sources.digital_matter_bodies import EDGE, GPS, body, ids, made, record, view, views
 
 
 def test_envelope_and_record_are_read() -> None:  # DM-a11, DM-a12
@@ -95,8 +21,9 @@ def test_envelope_and_record_are_read() -> None:  # DM-a11, DM-a12
         "iccid": "8944538523010771676",
         "firmware.version": "33.4.1.27",
         "reason": "heartbeat",
+        "digital_matter.units": f"any/{PROFILE_VERSION}",
     }
-    assert only["numbers"] == {"digital_matter.ProdId": 33, "digital_matter.SeqNo": 125, "digital_matter.Reason": 11}
+    assert only["numbers"] == {"digital_matter.ProdId": 33, "sequence.number": 125, "digital_matter.Reason": 11}
 
 
 def test_a_position_is_converted_with_the_units_of_the_wire() -> None:  # DM-a13
@@ -291,74 +218,6 @@ def test_a_sequence_number_that_starts_again_is_another_record() -> None:  # DM-
 
 def test_another_device_is_another_record() -> None:
     assert ids(body(record())) != ids(body(record(), SerNo=131694))
-
-
-def test_the_serial_in_the_path_agrees_or_is_flagged() -> None:  # DM-a04, DM-a18
-    assert "identity.mismatch" not in view(path_params={"serial": "131693"})["booleans"]
-    assert "identity.mismatch" not in view(path_params={"serial": ""})["booleans"]  # DM-a21
-    assert "identity.mismatch" not in view(path_params={"serial": "356692063643328"})["booleans"]
-    assert view(path_params={"serial": "131694"})["booleans"]["identity.mismatch"] is True
-    assert view(headers={"x-serial": "131694"})["booleans"]["identity.mismatch"] is True
-
-
-def test_on_a_mismatch_the_body_is_asked_last() -> None:  # DM-a18
-    (only,) = made(body(record()), path_params={"serial": "131694"})
-    assert isinstance(only, Canonical)
-    serials = [each.value for each in only.identities if each.kind == "serial"]
-    assert serials == ["131694", "131693"]
-
-
-def test_a_device_is_found_by_serial_imei_or_eui() -> None:
-    (only,) = made(body(record()))
-    assert isinstance(only, Canonical)
-    assert [(each.kind, each.value) for each in only.identities[:2]] == [
-        ("serial", "131693"),
-        ("imei", "356692063643328"),
-    ]
-    (lora,) = made({**EDGE, "device": {"sn": "0016C001F000ABEC"}})
-    assert isinstance(lora, Canonical)
-    assert ("dev_eui", "0016c001f000abec") in [(each.kind, each.value) for each in lora.identities]
-
-
-def test_dynamic_fields_in_headers_are_kept_and_empty_ones_tolerated() -> None:  # DM-a05, DM-a06, DM-a21
-    only = view(headers={"x-custom1": "PLANT-7", "x-custom2": "", "x-iccid": ""})
-    assert only["texts"]["digital_matter.custom1"] == "PLANT-7"
-    assert "digital_matter.custom2" not in only["texts"]
-    assert only["texts"]["iccid"] == "8944538523010771676"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"authorization": "Basic " + base64.b64encode(b"oem:s3cret").decode()},
-        {"authorization": "Bearer s3cret"},
-        {"x-api-key": "s3cret"},
-    ],
-)
-def test_the_credential_may_stand_in_any_of_the_places_a_connector_can_fill(headers: dict[str, str]) -> None:
-    found = [extract(Request(headers=headers)) for extract in SOURCE.credentials]  # DM-a07, DM-a08, DM-c02
-    assert [secret for secret in found if secret] == ["s3cret"]
-
-
-def test_a_key_in_the_url_is_a_secret() -> None:  # DM-a08
-    assert [secret for extract in SOURCE.credentials if (secret := extract(Request(query={"token": "k"})))] == ["k"]
-    assert SOURCE.secret_query == ("token",)
-
-
-@pytest.mark.parametrize(
-    ("content", "path", "key"),
-    [
-        (b'{"SerNo":131693,"Records":[]}', "", "131693"),
-        (b'{ "Records":[] ,"SerNo" : 131693 }', "", "131693"),
-        (b'{"device":{"sn":"0016C001F000ABEC"}}', "", "0016C001F000ABEC"),
-        (b'{"SerNo":null}', "77", "77"),
-        (b"\xff\x00 not json", "77", "77"),
-        (b'{"SerNo"', "", ""),
-        (b"", "", ""),
-    ],
-)
-def test_the_key_is_found_without_parsing(content: bytes, path: str, key: str) -> None:
-    assert SOURCE.ordering_key(Request(body=content, path_params={"serial": path})) == key
 
 
 def test_null_and_odd_values_cost_nothing_but_themselves() -> None:
