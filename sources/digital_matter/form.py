@@ -27,13 +27,21 @@ def _unwrapped(body: bytes) -> Any:
     text = body.decode("utf-8", "replace").strip().removeprefix("\ufeff")
     if "=" not in text and "%" not in text:
         return None
-    if "%7B" not in text[:_MOST_FIELDS].upper():  # JSON that was never escaped: its own & and = must not cut it
-        return _json(text[text.find("{") : text.rfind("}") + 1])
+    bare = _bare(text)  # JSON that was never escaped: its own & and = must not cut it
+    if bare is not None:
+        return bare
     try:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         return None
     return _whole(fields)
+
+
+def _bare(text: str) -> Any:
+    starts = [at for at in (text.find("{"), text.find("[")) if at >= 0]
+    found = _json(text[min(starts) : max(text.rfind("}"), text.rfind("]")) + 1]) if starts else None
+    bodies = found if isinstance(found, list) else [found]
+    return found if any(isinstance(each, dict) and not _MEMBERS.isdisjoint(each) for each in bodies) else None
 
 
 def _whole(fields: list[tuple[str, str]]) -> Any:

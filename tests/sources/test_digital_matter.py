@@ -1,14 +1,12 @@
 """Digital Matter: both dialects, their units, repeated fixes and repeated deliveries."""
 
-import base64
 from typing import Any
 
 import orjson
 import pytest
 
-from sources.contract import Request
-from sources.digital_matter import SOURCE
-from sources.digital_matter.tables import ALARMS, PROFILE_VERSION, PRODUCTS, REASONS
+from sources.digital_matter.keep import UNSETTLED
+from sources.digital_matter.tables import ALARMS, PRODUCTS, PROFILE_VERSION, REASONS
 from sources.engine import Canonical, Defect
 from tests.sources.digital_matter_bodies import EDGE, GPS, body, ids, made, record, view, views
 
@@ -49,6 +47,34 @@ def test_a_repeated_fix_keeps_its_own_time() -> None:  # DM-a16
     assert only["observed_at"] == "2017-05-11T05:58:44.000000Z"
 
 
+@pytest.mark.parametrize("never", ["2013-01-01 00:00:00", "2013-01-01 07:12:00"])
+def test_a_clock_that_was_never_set_is_not_believed(never: str) -> None:  # DM-a16
+    only = view(GPS | {"GpsUTC": never})
+    assert (only["fix_at"], only["fix_valid"]) == (None, False)
+    assert only["texts"]["digital_matter.GpsUTC"] == never
+    (record_too,) = views(body(record(DateUTC=never)))
+    assert (record_too["time_source"], record_too["observed_at"]) == ("received", record_too["received_at"])
+    assert record_too["texts"]["timestamp.sent"] == never.replace(" ", "T") + ".000000Z"
+
+
+@pytest.mark.parametrize(
+    "date", ["2017-05-11 05:58:44", "2017-05-11T05:58:44", "2017-05-11T05:58:44Z", "2017-05-11 05:58:44.000"]
+)
+def test_a_date_without_a_zone_is_utc(date: str) -> None:  # DM-a12
+    (only,) = views(body(record(DateUTC=date)))
+    assert only["observed_at"] == "2017-05-11T05:58:44.000000Z"
+
+
+@pytest.mark.parametrize(
+    "date", ["2017-05-11 25:58:44", "2017-13-11 05:58:44", "2017-05-11x05:58:44", "yesterday", {}, 7.5]
+)
+def test_a_date_that_is_none_is_kept(date: Any) -> None:
+    (only,) = views(body(record(DateUTC=date)))
+    assert only["time_source"] == "received"
+    if date and not isinstance(date, float):
+        assert only["texts"]["digital_matter.DateUTC"] == date
+
+
 def test_a_fix_without_status_bits_is_not_valid() -> None:  # DM-a16
     only = view(GPS | {"GpsStat": 0})
     assert only["fix_valid"] is False
@@ -84,7 +110,51 @@ def test_analogues_are_converted_where_every_product_agrees() -> None:
     assert numbers["device.temperature"] == -2.5
     assert numbers["gsm.signal.csq"] == 26
     assert numbers["battery.level"] == 87.3
-    assert numbers["digital_matter.AnalogueData.5"] == 10868  # DM-c07: the product decides what it is
+    assert numbers["digital_matter.AnalogueData.5"] == 10868
+
+
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [(88, "adc.voltage.1"), (89, "adc.voltage.1"), (97, "digital_matter.battery.voltage.loaded"), ("97", None)],
+)
+def test_analogue_5_is_what_a_known_product_says(product: Any, name: str | None) -> None:  # DM-c07
+    (only,) = views(body(record({"AnalogueData": {"5": 4500}, "FType": 6}), ProdId=product))
+    assert only["numbers"][name or "digital_matter.battery.voltage.loaded"] == 4.5
+    assert only["numbers"]["digital_matter.AnalogueData.5"] == 4500
+    assert only["texts"]["digital_matter.units"] == f"{product}/{PROFILE_VERSION}"
+    assert UNSETTLED not in only["texts"]
+
+
+@pytest.mark.parametrize("product", [33, 142, 4711, None, "x", 97.5, True, [97]])
+def test_analogue_5_of_any_other_product_stays_raw_and_is_flagged(product: Any) -> None:  # DM-c07
+    (only,) = views(body(record({"AnalogueData": {"5": 4500}, "FType": 6}), ProdId=product))
+    assert only["numbers"]["digital_matter.AnalogueData.5"] == 4500
+    assert only["texts"][UNSETTLED] == "AnalogueData.5"
+    assert only["texts"]["digital_matter.units"] == f"any/{PROFILE_VERSION}"
+    assert not {"adc.voltage.1", "solar.voltage", "digital_matter.battery.voltage.loaded"} & set(only["numbers"])
+
+
+@pytest.mark.parametrize(("number", "value"), [("4", 98), ("4", -1), ("6", 65535), ("3", -32768), ("1", -5)])
+def test_an_analogue_that_cannot_be_what_its_number_says_stays_raw(number: str, value: int) -> None:
+    (only,) = views(body(record({"AnalogueData": {number: value}, "FType": 6})))
+    assert only["numbers"][f"digital_matter.AnalogueData.{number}"] == value
+    assert not {"gsm.signal.csq", "battery.level", "device.temperature", "battery.voltage"} & set(only["numbers"])
+
+
+def test_analogues_split_over_two_fields_are_all_read() -> None:
+    numbers = view({"AnalogueData": {"1": 4100}, "FType": 6}, {"AnalogueData": {"3": 2150, "1": 9}, "FType": 6})[
+        "numbers"
+    ]
+    assert (numbers["battery.voltage"], numbers["device.temperature"]) == (4.1, 21.5)
+    assert numbers["digital_matter.AnalogueData.1"] == 9
+
+
+@pytest.mark.parametrize("name", sorted(set(PRODUCTS.values())))
+def test_a_product_is_named(name: str) -> None:  # DM-a11
+    for number in (each for each, known in PRODUCTS.items() if known == name):
+        (only,) = views(body(record(), ProdId=number))
+        assert only["texts"]["device.product"] == name
+        assert only["numbers"]["digital_matter.ProdId"] == number
 
 
 def test_32_bit_analogues_stay_raw() -> None:
@@ -100,7 +170,40 @@ def test_the_other_known_fields_are_kept() -> None:
     )
     assert (only["numbers"]["digital_matter.TT"], only["numbers"]["digital_matter.Trim"]) == (2, 300)
     assert only["texts"]["driver.id"] == "AAAJtuE5"
-    assert (only["numbers"]["engine.motorhours"], only["numbers"]["digital_matter.Odo"]) == (1.5, 7)
+    assert (only["numbers"]["engine.motorhours"], only["numbers"]["digital_matter.RH"]) == (1.5, 5400)
+    assert only["numbers"]["digital_matter.Odo"] == 7
+    assert "vehicle.mileage" not in only["numbers"]  # three receivers, three units
+    assert only["texts"][UNSETTLED] == "RH,Odo"
+
+
+def test_trip_data_is_converted_and_stays_as_sent() -> None:  # DM-a13, DM-c07
+    only = view({"Dist": 12345, "IdleTime": 90, "FType": 9})
+    assert (only["numbers"]["trip.mileage"], only["numbers"]["trip.idle.duration"]) == (12.345, 90)
+    assert (only["numbers"]["digital_matter.Dist"], only["numbers"]["digital_matter.IdleTime"]) == (12345, 90)
+    assert only["texts"][UNSETTLED] == "Dist,IdleTime"
+
+
+def test_sensors_on_a_bus_are_told_apart_by_their_address() -> None:  # DM-a14
+    probe = {"FType": 4, "DevAddr": 48, "DevId": "13AquaChckACHSDI001S2000009"}
+    other = {"FType": 4, "DevAddr": 49, "DevId": "13AquaChckEC1VER"}
+    moisture, heat = {"FType": 5, "MType": 0, "Ms": [31125, -250]}, {"FType": 5, "MType": 1, "Ms": [18500]}
+    only = view(GPS, probe, moisture, heat, other, {"FType": 5, "MType": 0, "Ms": [7, None, "x"]})
+    measured = {name: value for name, value in only["numbers"].items() if ".sdi12." in name}
+    assert measured == {
+        "digital_matter.sdi12.0.M0.1": 31.125,
+        "digital_matter.sdi12.0.M0.2": -0.25,
+        "digital_matter.sdi12.0.M1.1": 18.5,
+        "digital_matter.sdi12.1.M0.1": 0.007,
+    }
+    assert only["texts"]["digital_matter.sdi12.1.device"] == "13AquaChckEC1VER"
+    assert only["texts"]["digital_matter.DevId"] == "13AquaChckACHSDI001S2000009"
+    assert only["texts"]["digital_matter.Ms.3"] == '[7,null,"x"]'
+
+
+def test_measurements_ahead_of_the_only_sensor_are_its_own() -> None:
+    probe, value = {"FType": 4, "DevAddr": 51, "DevId": "x"}, {"FType": 5, "MType": 2, "Ms": [1000]}
+    assert view(value, probe)["numbers"]["digital_matter.sdi12.3.M2.1"] == 1
+    assert view(value)["numbers"]["digital_matter.sdi12.M2.1"] == 1
 
 
 def test_unknown_fields_keep_their_number_and_their_values() -> None:  # DM-a14
@@ -120,6 +223,28 @@ def test_repeated_sensor_fields_do_not_overwrite_each_other() -> None:
 def test_every_reason_has_its_name(code: int) -> None:
     (only,) = views(body(record(Reason=code)))
     assert only["texts"]["reason"] == REASONS[code]
+
+
+@pytest.mark.parametrize("code", sorted(ALARMS))
+def test_a_reason_that_is_an_event_raises_an_alarm(code: int) -> None:
+    (only,) = views(body(record(Reason=code)))
+    assert only["event"] == {"type": "alarm", "attributes": {"alarm": ALARMS[code]}}
+    assert only["texts"]["alarm.type"] == ALARMS[code]
+    assert only["booleans"]["alarm.event"] is True
+    (same,) = views({**EDGE, "reason": code})
+    assert same["event"] == only["event"]
+
+
+@pytest.mark.parametrize("code", sorted(set(REASONS) - set(ALARMS)))
+def test_other_reasons_are_no_event(code: int) -> None:
+    (only,) = views(body(record(Reason=code)))
+    assert only["event"] is None
+
+
+@pytest.mark.parametrize("reason", ["12", 12.5, True, None, [12], {"code": 12}])
+def test_an_odd_reason_is_no_event(reason: Any) -> None:
+    (only,) = views(body(record(Reason=reason)))
+    assert only["event"] is None
 
 
 def test_an_unknown_reason_keeps_its_code() -> None:
@@ -173,6 +298,15 @@ def test_edge_speed_is_converted_and_stays_as_sent() -> None:
     (only,) = views({**EDGE, "spd": 389, "head": 90, "alt": 12})
     assert (only["speed_kmh"], only["course_deg"], only["altitude_m"]) == (14.004, 90, 12)
     assert (only["numbers"]["digital_matter.spd"], only["numbers"]["digital_matter.head"]) == (389, 90)
+    assert only["texts"][UNSETTLED] == "analogues.5,spd" or only["texts"][UNSETTLED] == "spd,analogues.5"
+
+
+def test_edge_records_are_counted_except_over_lorawan() -> None:
+    (cellular,) = views(EDGE)
+    assert cellular["numbers"]["sequence.number"] == 40925
+    (lora,) = views({**EDGE, "sqn": 347263802, "lora": {"dev_id": "yabby"}})
+    assert "sequence.number" not in lora["numbers"]
+    assert lora["numbers"]["digital_matter.sqn"] == 347263802
 
 
 def test_an_edge_device_without_a_fix_has_no_position() -> None:
