@@ -3,7 +3,6 @@
 The order is fixed: authenticate, read within the limit, inflate, check, make durable, and only then 200.
 """
 
-import hmac
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -12,18 +11,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from fleetline.settings import Settings
-from ingress.errors import RETRY_AFTER_S, RejectedRequest, TooLarge, Truncated, Unauthorized, status_and_detail
+from ingress.acceptance import Acceptance
+from ingress.errors import RejectedRequest, TooLarge, Truncated, status_and_detail
 from ingress.inflate import inflate
 from ingress.metrics import SourceCounts
-from ingress.producer import Producer
-from registry.model import Credential
-from registry.view import RegistryView
-from schemas.ids import new_id
-from schemas.times import now_us
-from sources.contract import NOTHING, Request, Source
+from sources.contract import NOTHING, Request
 from sources.errors import Refused
-from sources.raw_record import raw_headers
 
 log = logging.getLogger(__name__)
 
@@ -61,30 +54,22 @@ class AsgiHeaders(Mapping[str, str]):
 
 
 class Door:
-    """Takes the requests of `source` on the route `template`."""
+    """Takes the requests of one source on the route `template`."""
 
-    def __init__(
-        self,
-        source: Source,
-        template: str,
-        settings: Settings,
-        view: RegistryView,
-        producer: Producer,
-        counts: SourceCounts,
-    ) -> None:
-        self._source = source
+    def __init__(self, acceptance: Acceptance, template: str, counts: SourceCounts, https_only: bool = False) -> None:
+        self._acceptance = acceptance
+        self._source = acceptance.source
         self._template = template
-        self._topic = settings.topics.raw(source.name)
-        self._limit = settings.max_body_bytes
-        self._global_secret = settings.integration_webhook_secret.get_secret_value().encode()
-        self._view = view
-        self._producer = producer
         self._counts = counts
+        self._https_only = https_only
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request: 200 and an empty body once it is durable, else what `ingress.errors` says."""
         if scope["method"] not in self._source.methods:
             await self._answer(send, 405, "", [(b"allow", ", ".join(self._source.methods).encode())])
+            return
+        if self._https_only and scope["scheme"] != "https":
+            await self._answer(send, 403, "use https", [])
             return
         started = time.perf_counter()
         try:
@@ -97,7 +82,6 @@ class Door:
         self._counts.accepted(size, time.perf_counter() - started)
 
     async def _accept(self, scope: Any, receive: Any) -> int:
-        source = self._source
         headers = AsgiHeaders(scope["headers"])
         query = scope["query_string"]
         request = Request(
@@ -108,73 +92,19 @@ class Door:
             headers=headers,
             content_type=headers.get("content-type"),
         )
-        credential = self._authenticate(request)
-        body = await _read(headers, receive, self._limit)
-        request.body = inflate(body, headers.get("content-encoding"), self._limit)
-        request.received_us = now_us()
-        request.record_id = new_id()
-        request.tenant_id = credential.tenant_id
-        request.credential_id = credential.id
-        request.device_id = credential.device_id
-        try:
-            source.check(request)
-        except Refused:
-            raise
-        except Exception as error:  # noqa: BLE001  quarantine will show it; a 500 would come again for days
-            self._mistaken("check", error)
-        request.body = source.seal(request.body)  # a mistake here must not store a secret: it is a 500
-        try:
-            key = source.ordering_key(request)
-        except Exception as error:  # noqa: BLE001  the record is worth more than its place
-            key = self._mistaken("ordering_key", error)
-        key = key or credential.device_id or credential.id
-        await self._producer.append(
-            self._topic, key.encode("utf-8", "replace"), request.body, raw_headers(request, source)
-        )
+        acceptance = self._acceptance
+        credential = acceptance.authenticate(request)
+        body = await _read(headers, receive, acceptance.limit)
+        request.body = inflate(body, headers.get("content-encoding"), acceptance.limit)
+        await acceptance.store(request, credential)
         return len(request.body)
-
-    def _mistaken(self, what: str, error: Exception) -> str:
-        """Report a mistake of the source's and return nothing. Only the error's type: its text may quote a secret."""
-        log.error("%s of source %s failed with %s", what, self._source.name, type(error).__name__)
-        return ""
-
-    def _authenticate(self, request: Request) -> Credential:
-        """Find whose secret was presented. Raises Unauthorized; says nothing about why."""
-        source = self._source
-        for extract in source.credentials:
-            try:
-                secret = extract(request)
-            except Exception as error:  # noqa: BLE001  no stranger's header may cost more than a 401
-                secret = self._mistaken("credentials", error)
-            if not secret:
-                continue
-            found = self._view.credential_for(source.name, source.tenant_secret, secret) or self._global(
-                request, secret
-            )
-            if found is None:
-                continue
-            if source.tenant_query and request.query.get(source.tenant_query, found.tenant_id) != found.tenant_id:
-                raise Unauthorized  # AC-a23: tenant A's secret with tenant B's id
-            return found
-        raise Unauthorized
-
-    def _global(self, request: Request, secret: str) -> Credential | None:
-        """Accept the operators' secret for the tenant the query names (AC-a24); an empty one opens nothing."""
-        source = self._source
-        if not (self._global_secret and source.tenant_secret and source.tenant_query):
-            return None
-        if not hmac.compare_digest(secret.encode("utf-8", "surrogatepass"), self._global_secret):
-            return None
-        tenant = self._view.tenant(request.query.get(source.tenant_query, ""))
-        if tenant is None:
-            return None
-        return Credential(id="integration", tenant_id=tenant.id, source=source.name, digest="")
 
     async def _refuse(self, send: Any, error: Exception) -> None:
         status, detail = status_and_detail(error)
         if not isinstance(error, RejectedRequest | Refused):
             log.error("request to %s failed", self._template, exc_info=error)
-        extra = [(b"retry-after", b"%d" % RETRY_AFTER_S)] if status == 503 else []
+        retry_after_s = getattr(error, "retry_after_s", 0)
+        extra = [(b"retry-after", b"%d" % retry_after_s)] if retry_after_s else []
         await self._answer(send, status, detail, extra)
 
     async def _answer(self, send: Any, status: int, detail: str, extra: list[tuple[bytes, bytes]]) -> None:

@@ -21,6 +21,7 @@ def serve(settings: Settings) -> None:
 
     from ingress.app import build_app
     from ingress.connection import Connection
+    from ingress.intake import spool_of
     from ingress.producer import KafkaProducer
     from registry.follower import RegistryFollower
     from sources.catalog import load_sources
@@ -34,7 +35,7 @@ def serve(settings: Settings) -> None:
 
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(settings, load_sources(), follower, KafkaProducer(settings)),
+            build_app(settings, load_sources(), follower, KafkaProducer(settings), spool_of(settings)),
             host=settings.host,
             port=settings.ingress_port,
             loop="uvloop",
@@ -43,6 +44,8 @@ def serve(settings: Settings) -> None:
             lifespan="on",
             access_log=False,
             log_config=None,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
             log_level="warning",
             server_header=False,
             proxy_headers=False,  # the client's address decides nothing here
