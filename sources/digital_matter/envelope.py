@@ -54,7 +54,7 @@ def _envelope(claims: Claims, *device: Any) -> Envelope:
         **kept_texts(claims, PREFIX),
     }
     return Envelope(
-        source_device=serial or (claims.serials[0] if claims.serials else named["imei"]),
+        source_device=serial or (claims.serials[0] if claims.serials else named["imei"] or claims.iccid),
         identities=identities(claims, serial, imei),
         booleans={"identity.mismatch": True} if disagree(claims, serial, imei) else {},
         texts={name: text for name, text in named.items() if text},

@@ -114,6 +114,8 @@ def identities(claims: Claims, serial: str, imei: str) -> tuple[Identity, ...]:
     eui = serial.lower()
     if len(eui) == _EUI_DIGITS and _HEX.issuperset(eui):
         found.append(Identity("dev_eui", eui))  # devices that come over LoRaWAN have their EUI for a serial number
+    if not found and claims.iccid:
+        found.append(Identity("iccid", claims.iccid))  # a SIM can move to another device, so it is the last resort
     return tuple(dict.fromkeys(found))
 
 

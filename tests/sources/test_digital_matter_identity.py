@@ -65,6 +65,7 @@ def test_whatever_names_the_same_device_is_not_flagged(parts: dict[str, Any]) ->
         ({"path_params": {"serial": "356692063643328"}}, ("imei", "356692063643328")),
         ({"query": {"imei": "356692063643328"}}, ("imei", "356692063643328")),
         ({"headers": {"x-serial": "131693"}}, ("serial", "131693")),
+        ({"path_params": {"serial": "8944538523010771676"}}, ("iccid", "8944538523010771676")),
     ],
 )
 def test_a_device_can_be_named_by_the_url_or_a_header_alone(parts: dict[str, Any], identity: tuple[str, str]) -> None:
