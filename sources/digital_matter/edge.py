@@ -15,6 +15,7 @@ from sources.digital_matter.tables import COUNTERS, UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
 
 _NAMES = ("sn", "imei", "iccid", "fw")
+_DOPS = {"HDOP": "hdop", "PDOP": "pdop"}
 
 
 def read_edge(body: dict[str, Any], request: Request) -> Reading:
@@ -77,9 +78,13 @@ def _position(reading: Reading, rest: dict[str, Any]) -> None:
         reading.course_deg = heading
     info = rest.get("posInfo")
     if isinstance(info, dict):
-        reading.hdop, reading.pdop = converted(info.get("HDOP")), converted(info.get("PDOP"))
-        taken = {name for name, value in (("HDOP", reading.hdop), ("PDOP", reading.pdop)) if value == value}
-        rest["posInfo"] = {name: value for name, value in info.items() if name not in taken}
+        del rest["posInfo"]
+        for name, value in info.items():
+            number = converted(value) if name in _DOPS else NAN
+            if number == number:
+                setattr(reading, _DOPS[name], number)
+            else:
+                keep_value(reading, f"posInfo.{name}", value)
 
 
 def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[str, Scale]) -> None:
@@ -90,18 +95,22 @@ def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[
     del rest[name]
     seen: set[str] = set()
     odd: list[Any] = []
+    uncertain = UNCERTAIN_ANALOGUE if name == "analogues" else ""
     for each in values:
-        number = as_text(each.get("id")) if isinstance(each, dict) else ""
+        got = each.get("id") if each.__class__ is dict else None
+        number = str(got) if got.__class__ is int else as_text(got)
         if not number or number in seen or "val" not in each:
             odd.append(each)
             continue
         seen.add(number)
-        scale, value = table.get(number), each["val"]
-        certain = name != "analogues" or number != UNCERTAIN_ANALOGUE
+        value = each["val"]
+        scale = table.get(number)
         placed = scale is not None and place(reading, scale, value)
-        if not certain and not placed:
-            unsettled(reading, f"{name}.{number}")
-        if not placed or not certain:
-            keep_value(reading, f"{name}.{number}", value)
+        if number == uncertain:
+            if not placed:
+                unsettled(reading, f"{name}.{number}")
+        elif placed:
+            continue
+        keep_value(reading, f"{name}.{number}", value)
     if odd:
         keep(reading, {f"{name}.odd": odd})

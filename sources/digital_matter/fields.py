@@ -7,7 +7,7 @@ from schemas.records import NAN
 from schemas.units import HOURS_PER_S, KM_PER_M, KMH_PER_CM_S, PDOP_PER_TENTH, scaled
 from sources.contract import Reading
 from sources.digital_matter.clock import is_set, utc_us
-from sources.digital_matter.keep import converted, keep, keep_value, place, unsettled
+from sources.digital_matter.keep import converted, keep, keep_others, keep_value, place, unsettled
 from sources.digital_matter.sdi12 import DEVICE, MEASUREMENTS, add_sensors
 from sources.digital_matter.tables import UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
@@ -18,7 +18,7 @@ _GPS: tuple[tuple[str, str, float], ...] = (
     ("PDOP", "pdop", PDOP_PER_TENTH),
     ("PosAcc", "accuracy_m", 1.0),
 )
-_GPS_READ = frozenset(("FType", "Lat", "Long", "GpsUTC", *(name for name, _, _ in _GPS)))
+_GPS_READ = frozenset(("FType", "Lat", "Long", "GpsUTC", "SpdAcc", "Head", "GpsStat", *(name for name, _, _ in _GPS)))
 _LARGEST_HALVED_HEADING = 180
 _BITMASK_LIMIT = 2**53
 _ANY = float("inf")
@@ -80,9 +80,11 @@ def _gps(reading: Reading, field: Field, _: Scales) -> None:
     if valid == valid:
         reading.fix_valid = 1 if valid > 0 else 0
     _fix_time(reading, get("GpsUTC"))
-    for name, value in field.items():
-        if name not in _GPS_READ:
-            keep_value(reading, name, value)
+    keep_value(reading, "SpdAcc", get("SpdAcc"))
+    keep_value(reading, "Head", heading)
+    keep_value(reading, "GpsStat", status)
+    if not field.keys() <= _GPS_READ:
+        keep_others(reading, field, _GPS_READ)
 
 
 def _columns(reading: Reading, field: Field) -> None:
@@ -107,10 +109,10 @@ def _fix_time(reading: Reading, sent: Any) -> None:
 
 def _digital(reading: Reading, field: Field, _: Scales) -> None:
     for name, value in field.items():
-        canonical = _MASKS.get(name)
-        if canonical is not None and bit_mask(reading, canonical, value):
+        if name == "FType":
             continue
-        if name != "FType":
+        canonical = _MASKS.get(name)
+        if canonical is None or not bit_mask(reading, canonical, value):
             keep_value(reading, name, value)
 
 

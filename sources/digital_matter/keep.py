@@ -40,10 +40,18 @@ def place(reading: Reading, scale: Scale, value: Any) -> bool:
 def keep_value(reading: Reading, name: str, value: Any) -> None:
     """Keep one value under its own name, or the first of `name.2`, `name.3`, … that is free."""
     key = PREFIX + name
-    if value.__class__ is int and key not in reading.numbers and -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
-        reading.numbers[key] = value
-    elif value is not None:
-        keep(reading, {name: value})
+    kind = value.__class__
+    if kind is int:
+        if key not in reading.numbers and -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
+            reading.numbers[key] = value
+            return
+    elif kind is float:
+        if key not in reading.numbers and -_INFINITY < value < _INFINITY:
+            reading.numbers[key] = value
+            return
+    elif value is None:
+        return
+    keep(reading, {name: value})
 
 
 def keep(reading: Reading, values: Mapping[str, Any]) -> None:
