@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.records import NAN
-from schemas.units import KMH_PER_CM_S
+from schemas.units import kmh_of_cm_s
 from sources.contract import Reading, Request
 from sources.digital_matter.clock import put_sent, utc_us
 from sources.digital_matter.envelope import add_reason, add_sequence, envelope_of, keep_odd
 from sources.digital_matter.fields import bit_mask
 from sources.digital_matter.identity import as_text
-from sources.digital_matter.keep import converted, keep, keep_value, place, unsettled
+from sources.digital_matter.keep import keep, keep_value, number_of, place, unsettled
 from sources.digital_matter.tables import COUNTERS, UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
 
@@ -65,22 +65,22 @@ def _position(reading: Reading, rest: dict[str, Any]) -> None:
         del rest["lat"], rest["lng"]
         reading.latitude, reading.longitude = float(latitude), float(longitude)
     for name, column in (("alt", "altitude_m"), ("posAcc", "accuracy_m")):
-        number = converted(rest.get(name))
+        number = number_of(rest.get(name))
         if number == number:
             setattr(reading, column, number)
             del rest[name]
     # Speed and heading stay raw beside the columns: this dialect's units are stated nowhere (DM-c07).
-    reading.speed_kmh = converted(rest.get("spd"), KMH_PER_CM_S)
+    reading.speed_kmh = kmh_of_cm_s(number_of(rest.get("spd")))
     if reading.speed_kmh == reading.speed_kmh:
         unsettled(reading, "spd")
-    heading = converted(rest.get("head"))
+    heading = number_of(rest.get("head"))
     if 0 <= heading <= 360:
         reading.course_deg = heading
     info = rest.get("posInfo")
     if isinstance(info, dict):
         del rest["posInfo"]
         for name, value in info.items():
-            number = converted(value) if name in _DOPS else NAN
+            number = number_of(value) if name in _DOPS else NAN
             if number == number:
                 setattr(reading, _DOPS[name], number)
             else:

@@ -4,29 +4,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.records import NAN
-from schemas.units import HOURS_PER_S, KM_PER_M, KMH_PER_CM_S, PDOP_PER_TENTH, scaled
+from schemas.units import M_PER_KM, S_PER_HOUR, TENTHS_PER_ONE, divided, kmh_of_cm_s
 from sources.contract import Reading
 from sources.digital_matter.clock import is_set, utc_us
-from sources.digital_matter.keep import converted, keep, keep_others, keep_value, place, unsettled
+from sources.digital_matter.keep import keep, keep_others, keep_value, number_of, place, unsettled
 from sources.digital_matter.sdi12 import DEVICE, MEASUREMENTS, add_sensors
 from sources.digital_matter.tables import UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
 
-_GPS: tuple[tuple[str, str, float], ...] = (
-    ("Alt", "altitude_m", 1.0),
-    ("Spd", "speed_kmh", KMH_PER_CM_S),
-    ("PDOP", "pdop", PDOP_PER_TENTH),
-    ("PosAcc", "accuracy_m", 1.0),
+_GPS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
+    ("Alt", "altitude_m", float),
+    ("Spd", "speed_kmh", kmh_of_cm_s),
+    ("PDOP", "pdop", lambda pdop: divided(pdop, TENTHS_PER_ONE)),
+    ("PosAcc", "accuracy_m", float),
 )
 _GPS_READ = frozenset(("FType", "Lat", "Long", "GpsUTC", "SpdAcc", "Head", "GpsStat", *(name for name, _, _ in _GPS)))
 _LARGEST_HALVED_HEADING = 180
 _BITMASK_LIMIT = 2**53
 _ANY = float("inf")
 _TRIP = {
-    "Dist": Scale("trip.mileage", KM_PER_M, 0, _ANY),
-    "IdleTime": Scale("trip.idle.duration", 1.0, 0, _ANY),
+    "Dist": Scale("trip.mileage", M_PER_KM, 0, _ANY),
+    "IdleTime": Scale("trip.idle.duration", 1, 0, _ANY),
 }
-_RUN_HOURS = Scale("engine.motorhours", HOURS_PER_S, 0, _ANY)
+_RUN_HOURS = Scale("engine.motorhours", S_PER_HOUR, 0, _ANY)
 
 Field = dict[str, Any]
 Scales = Mapping[str, Scale]
@@ -69,14 +69,14 @@ def _gps(reading: Reading, field: Field, _: Scales) -> None:
     alt, speed, pdop, accuracy = get("Alt"), get("Spd"), get("PDOP"), get("PosAcc")
     if alt.__class__ is speed.__class__ is pdop.__class__ is accuracy.__class__ is int:
         reading.altitude_m, reading.accuracy_m = float(alt), float(accuracy)
-        reading.speed_kmh, reading.pdop = scaled(speed, KMH_PER_CM_S), scaled(pdop, PDOP_PER_TENTH)
+        reading.speed_kmh, reading.pdop = kmh_of_cm_s(speed), divided(pdop, TENTHS_PER_ONE)
     else:
         _columns(reading, field)
     heading, status = get("Head"), get("GpsStat")
-    course = heading if heading.__class__ is int else converted(heading)
+    course = heading if heading.__class__ is int else number_of(heading)
     if 0 <= course <= 360:  # the raw number stays: whether it counts single or double degrees is not settled
         reading.course_deg = float(course * 2 if course <= _LARGEST_HALVED_HEADING else course)
-    valid = status if status.__class__ is int else converted(status)
+    valid = status if status.__class__ is int else number_of(status)
     if valid == valid:
         reading.fix_valid = 1 if valid > 0 else 0
     _fix_time(reading, get("GpsUTC"))
@@ -89,10 +89,10 @@ def _gps(reading: Reading, field: Field, _: Scales) -> None:
 
 def _columns(reading: Reading, field: Field) -> None:
     """Take the columns from a position whose numbers are not all whole ones; what is no number is kept as it is."""
-    for name, column, factor in _GPS:
-        number = converted(field.get(name), factor)
+    for name, column, convert in _GPS:
+        number = number_of(field.get(name))
         if number == number:
-            setattr(reading, column, number)
+            setattr(reading, column, convert(number))
         else:
             keep_value(reading, name, field.get(name))
 

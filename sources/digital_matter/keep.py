@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.records import NAN
-from schemas.units import scaled
+from schemas.units import divided
 from sources.contract import Reading
 from sources.digital_matter.tables import Scale
 from sources.values import number_or, put
@@ -15,22 +15,19 @@ _INFINITY = float("inf")
 _EXACT_INTEGER = 2**53
 
 
-def converted(value: Any, factor: float = 1.0) -> float:
-    """Return a number in the vocabulary's unit, NaN when the value is none."""
-    number = value
-    if value.__class__ is not int and value.__class__ is not float:
-        if value is None:
-            return NAN
-        number = number_or(value, NAN)
-    if factor != 1.0:
-        number = scaled(number, factor)
-    return float(number) if -_INFINITY < number < _INFINITY else NAN
+def number_of(value: Any) -> float:
+    """Return a number as it was sent, NaN when the value is none."""
+    if value.__class__ is int:
+        return float(value)
+    if value is None:
+        return NAN
+    return float(number_or(value, NAN))
 
 
 def place(reading: Reading, scale: Scale, value: Any) -> bool:
     """Set a canonical number. False: the value is none or cannot be one, or the name is taken already."""
-    name, factor, low, high = scale
-    number = scaled(value, factor) if value.__class__ is int else converted(value, factor)
+    name, divisor, low, high = scale
+    number = divided(value if value.__class__ is int else number_of(value), divisor)
     if not low <= number <= high or name in reading.numbers:
         return False
     reading.numbers[name] = number

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.units import UNITS_PER_THOUSANDTH
+from schemas.units import THOUSANDTHS_PER_ONE, divided
 from sources.contract import Reading
-from sources.digital_matter.keep import PREFIX, converted, keep
+from sources.digital_matter.keep import PREFIX, keep, number_of
 
 DEVICE, MEASUREMENTS = 4, 5
 _PRINTABLE = range(0x21, 0x7F)
@@ -33,7 +33,7 @@ def add_sensors(reading: Reading, fields: Sequence[dict[str, Any]]) -> None:
 def _measurements(reading: Reading, prefix: str, values: Any) -> None:
     if isinstance(values, list):
         for place, value in enumerate(values, 1):
-            number = converted(value, UNITS_PER_THOUSANDTH)
+            number = divided(value if value.__class__ is int else number_of(value), THOUSANDTHS_PER_ONE)
             if number == number:
                 reading.numbers.setdefault(f"{prefix}{place}", number)
 

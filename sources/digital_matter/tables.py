@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schemas.units import CELSIUS_PER_CENTIDEGREE, PERCENT_PER_HUNDREDTH, PERCENT_PER_TENTH, V_PER_CV, V_PER_MV
+from schemas.units import CENTIDEGREES_PER_CELSIUS, CV_PER_V, HUNDREDTHS_PER_PERCENT, MV_PER_V, TENTHS_PER_PERCENT
 
 REASONS: Mapping[int, str] = {
     0: "reserved",
@@ -87,10 +87,10 @@ PRODUCTS: Mapping[int, str] = {
 
 
 class Scale(NamedTuple):
-    """What a number is: its canonical name, its factor, and the values it can have. Beyond them it stays raw."""
+    """What a number is: its canonical name, how many of its unit make one of ours, and the values it can have."""
 
     name: str
-    factor: float
+    divisor: int
     low: float
     high: float
 
@@ -99,14 +99,14 @@ PROFILE_VERSION = 1
 """Raise it with any change below: every record names the version its units were read with (DM-c07)."""
 
 _EVERY: Mapping[str, Scale] = {
-    "1": Scale("battery.voltage", V_PER_MV, 0, 100),
-    "2": Scale("external.powersource.voltage", V_PER_CV, 0, 1_000),
-    "3": Scale("device.temperature", CELSIUS_PER_CENTIDEGREE, -100, 200),
-    "4": Scale("gsm.signal.csq", 1.0, 0, 31),
-    "6": Scale("battery.level", PERCENT_PER_TENTH, 0, 100),
+    "1": Scale("battery.voltage", MV_PER_V, 0, 100),
+    "2": Scale("external.powersource.voltage", CV_PER_V, 0, 1_000),
+    "3": Scale("device.temperature", CENTIDEGREES_PER_CELSIUS, -100, 200),
+    "4": Scale("gsm.signal.csq", 1, 0, 31),
+    "6": Scale("battery.level", TENTHS_PER_PERCENT, 0, 100),
 }
-_WIRED = {**_EVERY, "5": Scale("adc.voltage.1", V_PER_MV, 0, 100)}
-_BATTERY = {**_EVERY, "5": Scale("digital_matter.battery.voltage.loaded", V_PER_MV, 0, 100)}
+_WIRED = {**_EVERY, "5": Scale("adc.voltage.1", MV_PER_V, 0, 100)}
+_BATTERY = {**_EVERY, "5": Scale("digital_matter.battery.voltage.loaded", MV_PER_V, 0, 100)}
 _PROFILES: Mapping[int, Mapping[str, Scale]] = {88: _WIRED, 89: _WIRED, 97: _BATTERY}
 """Number 5 is the analogue input of a vehicle tracker, the loaded battery of a Yabby, a solar panel elsewhere, and whatever is
 wired to a Hawk."""
@@ -114,8 +114,8 @@ wired to a Hawk."""
 UNCERTAIN_ANALOGUE = "5"
 
 COUNTERS: Mapping[str, Scale] = {
-    "0": Scale("battery.voltage", V_PER_MV, 0, 100),
-    "1": Scale("battery.level", PERCENT_PER_HUNDREDTH, 0, 100),
+    "0": Scale("battery.voltage", MV_PER_V, 0, 100),
+    "1": Scale("battery.level", HUNDREDTHS_PER_PERCENT, 0, 100),
 }
 
 
