@@ -33,6 +33,7 @@ TENANT = "tenant-a"
 CONNECTOR, KEY = new_secret(), new_secret()
 BODY = orjson.dumps(body(record(), record(SeqNo=126)))
 PATH = "/in/digital-matter"
+PATHS = {"/devices/positions": "digital_matter", "/": "digital_matter", "/fleet/{serial}": "digital_matter"}
 
 
 def basic(user: str, password: str) -> str:
@@ -84,7 +85,7 @@ async def producer() -> MemoryProducer:
 
 @pytest.fixture
 async def http(producer: MemoryProducer) -> AsyncIterator[httpx.AsyncClient]:
-    app = application(producer, path_map={"/devices/positions": "digital_matter", "/": "digital_matter"})
+    app = application(producer, path_map=PATHS)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress", follow_redirects=False) as client:
         yield client
@@ -174,6 +175,16 @@ async def test_any_url_can_be_posted_to(
     headers = {"Authorization": basic("oem", CONNECTOR)} | ({"Content-Type": content_type} if content_type else {})
     assert (await http.post(url, content=BODY, headers=headers)).status_code == 200
     assert producer.records[0][0] == "fleetline.raw.digital_matter"
+
+
+async def test_a_url_of_any_shape_can_hold_the_serial(http: httpx.AsyncClient, producer: MemoryProducer) -> None:
+    # DM-a04, DM-a06
+    nameless = orjson.dumps({"Records": [record()]})
+    for url in ("/fleet/131693", "/fleet/131693/", f"{PATH}/131693", f"{PATH}?serial=131693"):
+        producer.records.clear()
+        assert (await http.post(url, content=nameless, headers={"X-Api-Key": CONNECTOR})).status_code == 200
+        ((topic, value),) = normalized(producer)
+        assert (topic, telemetry_reader()(value)["device_id"]) == ("fleetline.telemetry", "device-1")
 
 
 async def test_three_headers_of_any_name_are_let_in_and_the_known_ones_kept(

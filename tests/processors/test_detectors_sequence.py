@@ -3,12 +3,19 @@
 import random
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.detect import Detection
 from processors.detectors import load_detectors
 from processors.detectors.sequence import DETECTOR
-from schemas.records import Telemetry
+from processors.records import telemetry_headers
+from schemas.records import Telemetry, event_reader, telemetry_writer
+from schemas.topics import Topics
+from sources.catalog import load_source
+from sources.contract import Request
+from sources.engine import Canonical, canonicalize
 from tests.support import telemetry
 
 
@@ -85,6 +92,43 @@ def test_without_the_devices_own_time_only_a_higher_number_counts() -> None:
 
 def test_a_number_that_is_none_changes_nothing() -> None:
     assert run([record(1), record(-5), record(2.5, at=3), record(float(2**60), at=4), record(2, at=5)]) == []
+
+
+class Events:
+    """What was produced to the topic of events."""
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    def produce(self, topic: str, key: bytes, value: bytes, headers: Any = None) -> None:
+        assert (topic, key, headers) == ("fleetline.events", b"device-1", None)
+        self.made.append(event_reader()(value))
+
+
+class Raw:
+    """A record of the telemetry topic."""
+
+    def __init__(self, record: Telemetry) -> None:
+        self.headers, self.value = telemetry_headers(record), telemetry_writer()(record)
+
+
+def test_a_post_of_digital_matter_with_a_gap_makes_the_event_once_however_often_it_comes() -> None:
+    # DM-c03, DM-a15
+    records = [{"SeqNo": n, "DateUTC": f"2026-01-01 00:00:{n:02}", "Reason": 11} for n in (7, 8, 12, 13)]
+    body = orjson.dumps({"SerNo": 131693, "Records": records})
+    request = Request(body=body, received_us=1_767_323_045_000_000, tenant_id="t", credential_id="c")
+    events: Any = Events()
+    detection = Detection(load_detectors(), Topics("fleetline."), events)
+    table: dict[str, dict[str, Any]] = {}
+    for _ in range(2):
+        made = [m.record for m in canonicalize(load_source("digital_matter"), request) if isinstance(m, Canonical)]
+        for each in made:
+            each["device_id"] = "device-1"
+        table |= detection.take([Raw(each) for each in made], table)
+    (event,) = events.made
+    assert (event["type"], orjson.loads(event["attributes"])) == ("sequenceGap", gap(9, 11))
+    assert event["cause_id"] == made[2]["id"]
+    assert table == {"device-1": {"sequence": [13, made[3]["observed_us"]]}}
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40, unique=True), st.integers(0, 2**32), st.data())
