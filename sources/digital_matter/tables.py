@@ -90,7 +90,7 @@ class Scale(NamedTuple):
     """What a number is: its canonical name, how many of its unit make one of ours, and the values it can have."""
 
     name: str
-    divisor: int
+    divisor: float
     low: float
     high: float
 
