@@ -32,7 +32,8 @@ def read_edge(body: dict[str, Any], request: Request) -> Reading:
         texts=dict(known.texts),
         natural_key=f"{number}|{date}" if date or number is not None else "",
     )
-    rest = {name: value for name, value in body.items() if name != "device"}
+    rest = body.copy()
+    del rest["device"]
     sent = utc_us(date)
     if sent:
         put_sent(reading, sent)
@@ -57,7 +58,9 @@ def read_edge(body: dict[str, Any], request: Request) -> Reading:
 
 
 def _position(reading: Reading, rest: dict[str, Any]) -> None:
-    latitude, longitude = number_or(rest.get("lat"), NAN), number_or(rest.get("lng"), NAN)
+    latitude, longitude = rest.get("lat"), rest.get("lng")
+    if latitude.__class__ is not float or longitude.__class__ is not float:
+        latitude, longitude = number_or(latitude, NAN), number_or(longitude, NAN)
     if latitude == latitude and longitude == longitude:
         if not latitude and not longitude:
             reading.fix_valid = 0
@@ -76,15 +79,17 @@ def _position(reading: Reading, rest: dict[str, Any]) -> None:
     heading = number_of(rest.get("head"))
     if 0 <= heading <= 360:
         reading.course_deg = heading
-    info = rest.get("posInfo")
-    if isinstance(info, dict):
-        del rest["posInfo"]
-        for name, value in info.items():
-            number = number_of(value) if name in _DOPS else NAN
-            if number == number:
-                setattr(reading, _DOPS[name], number)
-            else:
-                keep_value(reading, f"posInfo.{name}", value)
+    if isinstance(rest.get("posInfo"), dict):
+        _precision(reading, rest.pop("posInfo"))
+
+
+def _precision(reading: Reading, info: dict[str, Any]) -> None:
+    for name, value in info.items():
+        number = number_of(value) if name in _DOPS else NAN
+        if number == number:
+            setattr(reading, _DOPS[name], number)
+        else:
+            keep_value(reading, f"posInfo.{name}", value)
 
 
 def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[str, Scale]) -> None:

@@ -46,6 +46,10 @@ def keep_value(reading: Reading, name: str, value: Any) -> None:
         if key not in reading.numbers and -_INFINITY < value < _INFINITY:
             reading.numbers[key] = value
             return
+    elif kind is str:
+        if value and key not in reading.texts:
+            reading.texts[key] = value
+            return
     elif value is None:
         return
     keep(reading, {name: value})

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.units import THOUSANDTHS_PER_ONE, divided
 from sources.contract import Reading
-from sources.digital_matter.keep import PREFIX, keep, number_of
+from sources.digital_matter.keep import PREFIX, keep_value, number_of
 
 DEVICE, MEASUREMENTS = 4, 5
 _PRINTABLE = range(0x21, 0x7F)
@@ -27,7 +27,9 @@ def add_sensors(reading: Reading, fields: Sequence[dict[str, Any]]) -> None:
                 reading.texts.setdefault(f"{PREFIX}sdi12.{current}device", name)
         else:
             _measurements(reading, f"{PREFIX}sdi12.{current}M{field.get('MType', '')}.", field.get("Ms"))
-        keep(reading, {name: value for name, value in field.items() if name != "FType"})
+        for name, value in field.items():
+            if name != "FType":
+                keep_value(reading, name, value)
 
 
 def _measurements(reading: Reading, prefix: str, values: Any) -> None:
