@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from sources.chirpstack import protobuf
 from sources.common_names import place
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
@@ -15,6 +16,7 @@ from sources.lorawan import (
     LOG,
     NACK,
     TX_ACK,
+    attributes,
     best_gateway,
     by_dev_eui,
     eui,
@@ -26,8 +28,9 @@ from sources.lorawan import (
     set_times,
     spread,
 )
+from sources.lorawan_protobuf import items
 from sources.peek import peek
-from sources.values import as_object, json_items, number_or, put
+from sources.values import as_object, number_or, put
 
 _PREFIX = "chirpstack."
 _EVENTS = {"join": JOIN, "txack": TX_ACK, "log": LOG, "error": LOG}
@@ -71,12 +74,13 @@ _NOT_ATTRIBUTES = _NOT_SAID | frozenset(
 
 def ordering_key(request: Request) -> str:
     """Keep the order of the device."""
-    return eui(peek(request.body, b'"devEui"', b'"devEUI"'))
+    body = request.body
+    return eui(peek(body, b'"devEui"', b'"devEUI"')) or ("" if body[:1] == b"{" else protobuf.dev_eui(body))
 
 
 def split(request: Request) -> Sequence[Any]:
-    """Return the event."""
-    return json_items(request)
+    """Return the event, sent as JSON or as protobuf. Raises Unreadable("not_json") or Unreadable("not_protobuf")."""
+    return items(request, lambda body: protobuf.decode(body, request.query.get("event", "")))
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
@@ -138,7 +142,7 @@ def _kind(event: Mapping[str, Any]) -> str:  # noqa: PLR0911  one return per kin
         return "status"
     if ("level" in event and "code" in event) or ("type" in event and "error" in event):
         return "log"
-    if ("gatewayId" in event or "gatewayID" in event) and "txInfo" in event:
+    if "gatewayId" in event or "gatewayID" in event or "downlinkId" in event:
         return "txack"
     if "acknowledged" in event or "queueItemId" in event:
         return "ack"
@@ -295,4 +299,4 @@ def _say_what_happened(reading: Reading, event: Mapping[str, Any], kind: str) ->
     else:
         reading.event_type = _EVENTS.get(kind, _PREFIX + kind)
     told = {name: value for name, value in event.items() if value and name not in _NOT_ATTRIBUTES}
-    reading.event_attributes = said(told)
+    reading.event_attributes = attributes(told)

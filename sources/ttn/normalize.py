@@ -12,6 +12,7 @@ from sources.lorawan import (
     ELSEWHERE,
     JOIN,
     NACK,
+    attributes,
     best_gateway,
     eui,
     keep,
@@ -23,8 +24,10 @@ from sources.lorawan import (
     set_times,
     spread,
 )
+from sources.lorawan_protobuf import items
 from sources.peek import peek
-from sources.values import as_object, json_items, number_or, put
+from sources.ttn import protobuf
+from sources.values import as_object, number_or, put
 
 _NAN = float("nan")
 _FULL = 100
@@ -49,21 +52,24 @@ _SETTINGS = {"frequency": "lorawan.frequency", "data_rate": ELSEWHERE, "time": E
 _LORA = {"bandwidth": "lorawan.bandwidth", "spreading_factor": "lorawan.spreading_factor"}
 _VERSIONS = {"firmware_version": "firmware.version", "model_id": "device.product"}
 _SECRET = "app_s_key"  # noqa: S105  the name of a field: the session's key, where the stack does not decrypt itself
+_NOT_TOLD = frozenset((_SECRET, "received_at"))
 _OWN_KEYS = ("as:up:", "gs:uplink:", "ns:uplink:", "as:downlink:")
 
 
 def ordering_key(request: Request) -> str:
     """Keep the order of the device."""
-    return (
-        eui(peek(request.body, b'"dev_eui"'))
-        or peek(request.body, b'"device_id"')
-        or request.path_params.get("device", "")
+    body = request.body
+    named = (
+        eui(peek(body, b'"dev_eui"'))
+        or peek(body, b'"device_id"')
+        or ("" if body[:1] == b"{" else protobuf.device(body))
     )
+    return named or request.path_params.get("device", "")
 
 
 def split(request: Request) -> Sequence[Any]:
-    """Return the message."""
-    return json_items(request)
+    """Return the message, sent as JSON or as protobuf. Raises Unreadable("not_json") or Unreadable("not_protobuf")."""
+    return items(request, protobuf.decode)
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
@@ -250,7 +256,5 @@ def _other(reading: Reading, kind: str, message: Mapping[str, Any], body: Mappin
         spread(reading, "ttn.", body, {"location": ELSEWHERE})
         return
     reading.event_type = _EVENTS.get(kind, f"lorawan.{kind}")
-    reading.event_attributes = said(
-        {name: value for name, value in body.items() if name not in {_SECRET, "received_at"}}
-    )
-    spread(reading, f"ttn.{kind}.", body, {_SECRET: ELSEWHERE, "received_at": ELSEWHERE})
+    reading.event_attributes = attributes({name: body[name] for name in body if name not in _NOT_TOLD})
+    spread(reading, f"ttn.{kind}.", body, dict.fromkeys(_NOT_TOLD, ELSEWHERE))
