@@ -44,6 +44,17 @@ class Settings(BaseSettings):
     max_body_bytes: int = 8 * MIB
     """Largest body after decompression; broker and client limits follow it."""
 
+    max_in_flight_bytes: int = 192 * MIB
+    """What may wait for the broker in one process. From half of it on, senders that come again are told 503."""
+    spool_max_bytes: int = 1024 * MIB
+    """Room below the data directory for bodies of senders that never send again, while Kafka is away; 0 switches it off."""
+    rate_limit_credential: float = Field(1_000, ge=0)
+    """Requests per second of one credential and process; 0 is no limit."""
+    rate_limit_tenant: float = Field(5_000, ge=0)
+    """Requests per second of one tenant and process; 0 is no limit."""
+    rate_limit_credit_s: float = Field(600, ge=0)
+    """How many seconds of silence may be made up for at once: a fleet that was out of reach delivers late data in a burst."""
+
     clickhouse_url: str = Field("http://127.0.0.1:8123", validation_alias=_known_as("CLICKHOUSE_URL"))
     """`http[s]://[user[:password]@]host[:port][/database]`."""
 
@@ -52,6 +63,13 @@ class Settings(BaseSettings):
     kafka_port: int = 9092
     clickhouse_port: int = 8123
     ingress_port: int = 8080
+    websocket_port: int = 8082
+    mqtt_port: int = 1883
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
+    tls_key: Path | None = None
+    https_only: frozenset[str] = frozenset()
+    """Sources that are refused over plain http."""
     public_api_base_url: str = Field("", validation_alias=_known_as("PUBLIC_API_BASE_URL"))
     path_map: dict[str, str] = {}
     """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""

@@ -13,8 +13,10 @@ from starlette.routing import Route
 from fleetline.errors import FleetlineError
 from fleetline.settings import Settings
 from ingress.endpoint import Door
+from ingress.intake import Intake
 from ingress.metrics import IngressMetrics
 from ingress.producer import Producer
+from ingress.spool import Spool
 from registry.view import RegistryView
 from sources.contract import Source
 
@@ -42,6 +44,8 @@ class IngressApp:
     def __init__(self, starlette: Starlette, doors: Mapping[str, Door]) -> None:
         self._starlette = starlette
         self._doors = doors
+        self.doors = {path.encode(): door for path, door in doors.items()}
+        """Doors by path as it stands in a request line, for `ingress.connection`."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection event."""
@@ -68,19 +72,22 @@ def build_app(
     sources: Mapping[str, Source],
     registry: Registry,
     producer: Producer,
+    spool: Spool | None = None,
 ) -> IngressApp:
-    """Build the application. `registry` must be running; the producer is started and stopped with the application."""
-    metrics = IngressMetrics()
+    """Build the application. `registry` must be running; producer and spool start and stop with the application."""
+    intake = Intake(settings, sources, registry.view, producer, spool)
+    metrics = IngressMetrics(intake)
     doors: dict[str, Door] = {}
     routes: list[Route] = []
     for template, source in _plan(settings, sources).items():
-        door = Door(source, template, settings, registry.view, producer, metrics.of(source.name))
+        https_only = source.name in settings.https_only
+        door = Door(intake.of(source.name), template, metrics.of(source.name), https_only)
         for path in _with_and_without_slash(template):
             if "{" in path:
                 routes.append(Route(path, endpoint=door))
             else:
                 doors[path] = door
-    starlette = Starlette(routes=[*_probes(registry, producer, metrics), *routes], lifespan=_lifespan(producer))
+    starlette = Starlette(routes=[*_probes(registry, intake, metrics), *routes], lifespan=_lifespan(intake))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
 
@@ -103,30 +110,30 @@ def _with_and_without_slash(path: str) -> Iterable[str]:
     return dict.fromkeys((bare or "/", f"{bare}/"))
 
 
-def _lifespan(producer: Producer) -> Any:
+def _lifespan(intake: Intake) -> Any:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await producer.start()
+        await intake.start()
         yield
-        await producer.stop()
+        await intake.stop()
 
     return lifespan
 
 
-def _probes(registry: Registry, producer: Producer, counts: IngressMetrics) -> list[Route]:
+def _probes(registry: Registry, intake: Intake, counts: IngressMetrics) -> list[Route]:
     async def healthz(_: HttpRequest) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: HttpRequest) -> Response:
-        reachable = await producer.is_reachable()
         if not registry.caught_up:
             return PlainTextResponse("the registry has not been read yet\n", 503)
-        if not reachable:
-            return PlainTextResponse("the broker is away\n", 503)
-        return PlainTextResponse("ready\n")
+        if await intake.producer.is_reachable():
+            return PlainTextResponse("ready\n")
+        if intake.spool is not None and intake.spool.is_usable:
+            return PlainTextResponse("the broker is away; senders that never send again are spooled\n")
+        return PlainTextResponse("the broker is away\n", 503)
 
     async def metrics(_: HttpRequest) -> Response:
-        counts.broker_available = producer.is_available
         return Response(generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [Route(path, probe) for path, probe in zip(PROBES, (healthz, readyz, metrics), strict=True)]

@@ -5,10 +5,13 @@
   - Truncated (400)        fewer bytes than announced, or a compressed stream that breaks off
   - TooLarge (413)         over the limit, before or after decompression
   - UnknownEncoding (415)  a content encoding nobody here can undo
+  - TooManyRequests (429)  over the credential's or the tenant's rate; it says when to come again
   - NotDurable (503)       Kafka did not acknowledge in time; the sender keeps its data and comes again
 
 `sources.errors.Refused` brings its own status. Everything else is a mistake of ours: 500, logged, nothing stored.
 """
+
+import math
 
 from sources.errors import Refused
 
@@ -19,6 +22,8 @@ class RejectedRequest(Exception):
     """Base: the request is answered with `status` and nothing of it counts as accepted."""
 
     status = 400
+    retry_after_s = 0
+    """When to come again; 0 says nothing about it."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
@@ -49,10 +54,21 @@ class UnknownEncoding(RejectedRequest):
     status = 415
 
 
+class TooManyRequests(RejectedRequest):
+    """Over the rate limit."""
+
+    status = 429
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("over the rate limit")
+        self.retry_after_s = math.ceil(wait_s)
+
+
 class NotDurable(RejectedRequest):
     """Kafka did not acknowledge in time."""
 
     status = 503
+    retry_after_s = RETRY_AFTER_S
 
 
 def status_and_detail(error: Exception) -> tuple[int, str]:

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingress.intake import Intake
+
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0)
 
 
@@ -43,9 +45,9 @@ class SourceCounts:
 class IngressMetrics(Collector):
     """The counts of all sources, as Prometheus reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
         self._sources: dict[str, SourceCounts] = {}
-        self.broker_available = True
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -69,10 +71,35 @@ class IngressMetrics(Collector):
                 requests.add_metric([name, str(status)], count)
             size.add_metric([name], counts.accepted_bytes)
             latency.add_metric([name], _cumulative(counts.within), counts.latency_s)
+        yield from (requests, size, latency)
+        yield from self._durability()
+
+    def _durability(self) -> Iterator[Metric]:
+        durable, spool = self._intake.durable, self._intake.spool
         # 1 while the broker is believed reachable.
-        broker = GaugeMetricFamily("fleetline_ingress_broker_available", "Whether the broker is reachable")
-        broker.add_metric([], int(self.broker_available))
-        yield from (requests, size, latency, broker)
+        yield _gauge("broker_available", "Whether the broker is reachable", int(self._intake.producer.is_available))
+        # What waits for the broker's acknowledgement; from half of FLEETLINE_MAX_IN_FLIGHT_BYTES on senders are shed.
+        yield _gauge("in_flight_bytes", "Bytes that wait for the broker", durable.in_flight_bytes)
+        # Senders told 503 because too much waited. `drops` above 0 is data lost: add replicas, or find out why Kafka is slow.
+        shed = CounterMetricFamily("fleetline_ingress_shed", "Requests shed under pressure", labels=["on_failure"])
+        for kind, count in durable.shed.items():
+            shed.add_metric([kind.value], count)
+        yield shed
+        if spool is None:
+            return
+        # Above 0: Kafka is away or was until now. Alert when the oldest waits for longer than an outage you expect.
+        yield _gauge("spool_records", "Records that wait on this machine", spool.pending)
+        yield _gauge("spool_bytes", "Their bytes; FLEETLINE_SPOOL_MAX_BYTES is the limit", spool.bytes)
+        yield _gauge("spool_oldest_seconds", "For how long the spool has not been empty", spool.oldest_s)
+        # `refused` above 0 is data lost: the spool was full or its disk failed.
+        outcomes = CounterMetricFamily("fleetline_ingress_spool", "Records by outcome", labels=["outcome"])
+        for outcome, count in (("spooled", spool.spooled), ("replayed", spool.replayed), ("refused", spool.refused)):
+            outcomes.add_metric([outcome], count)
+        yield outcomes
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"fleetline_ingress_{name}", what, value=value)
 
 
 def _cumulative(counts: list[int]) -> list[tuple[str, float]]:

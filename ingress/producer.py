@@ -21,6 +21,7 @@ _POLL_S = 0.001
 _FRESH_S = 5.0
 """How long an acknowledgement proves the broker reachable."""
 _ASK_S = 1.0
+_LOOK_EVERY_S = 0.25
 _LOG_EVERY_S = 10.0
 _TOO_LARGE = "the record is larger than the broker takes"
 
@@ -49,8 +50,8 @@ class KafkaProducer:
     """An idempotent `acks=all` producer behind `append`.
 
     A record answered with NotDurable may still reach the topic: the sender repeats it, and the repetition has the same
-    canonical ids. While the broker is known to be away, requests fail at once, except one at a time that probes it. It is
-    known to be away when every connection is lost, and when a record timed out without any acknowledgement since: a
+    canonical ids. While the broker is known to be away, requests fail at once and the broker is asked in the background.
+    It is known to be away when every connection is lost, and when a record timed out without any acknowledgement since: a
     broker that hangs keeps its connections.
     """
 
@@ -77,7 +78,7 @@ class KafkaProducer:
         self._asking = asyncio.Lock()
         self._asked: tuple[float, bool] = (float("-inf"), False)
         self._logged_at = float("-inf")
-        self._reports: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def _client(self) -> Any:
         from confluent_kafka import Producer as RdKafka
@@ -91,23 +92,23 @@ class KafkaProducer:
 
     async def start(self) -> None:
         """Begin to serve delivery reports."""
-        self._reports = asyncio.create_task(self._serve_reports())
+        self._tasks = [asyncio.create_task(self._serve_reports()), asyncio.create_task(self._look_for_broker())]
 
     async def stop(self) -> None:
         """Wait for what is in flight, then end."""
         deadline = time.monotonic() + DEADLINE_S
         while self._outstanding and time.monotonic() < deadline:  # noqa: ASYNC110  reports are served meanwhile
             await asyncio.sleep(_POLL_S)
-        if self._reports is not None:
-            self._reports.cancel()
-            await asyncio.gather(self._reports, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def append(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         """Return once every in-sync replica has the record. Raises NotDurable after the deadline at the latest.
 
         Raises TooLarge for a record the broker will never take: told 503, the sender would repeat it for ever.
         """
-        if self._away and self._outstanding:
+        if self._away:
             raise NotDurable("the broker is away")
         now = time.monotonic()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -158,6 +159,13 @@ class KafkaProducer:
         if self._away:
             self._is_back()
         return True
+
+    async def _look_for_broker(self) -> None:
+        """Notice that the broker is back, so that no sender has to wait for finding out."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if self._away:
+                await self.is_reachable()
 
     async def _serve_reports(self) -> None:
         waiting = self._waiting

@@ -20,7 +20,8 @@ def serve(settings: Settings) -> None:
     import uvicorn
 
     from ingress.app import build_app
-    from ingress.connection import Connection
+    from ingress.connection import Connection, sweep
+    from ingress.intake import spool_of
     from ingress.producer import KafkaProducer
     from registry.follower import RegistryFollower
     from sources.catalog import load_sources
@@ -28,13 +29,14 @@ def serve(settings: Settings) -> None:
     follower = RegistryFollower(settings)
 
     async def watch() -> None:
+        sweep(server.server_state.connections)
         if follower.failed is not None:
             log.critical("the registry can no longer be followed: %s", follower.failed)
             server.should_exit = True
 
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(settings, load_sources(), follower, KafkaProducer(settings)),
+            build_app(settings, load_sources(), follower, KafkaProducer(settings), spool_of(settings)),
             host=settings.host,
             port=settings.ingress_port,
             loop="uvloop",
@@ -43,11 +45,12 @@ def serve(settings: Settings) -> None:
             lifespan="on",
             access_log=False,
             log_config=None,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
             log_level="warning",
             server_header=False,
             proxy_headers=False,  # the client's address decides nothing here
             date_header=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=6,
             backlog=4096,
             callback_notify=watch,
