@@ -166,8 +166,11 @@ def _times(reading: Reading, event: Mapping[str, Any], best: Mapping[str, Any]) 
     ticks = real_time(time)
     if not ticks and time is not None:
         keep(reading, "chirpstack.time", time)
-    clocks = (best.get("nsTime"), best.get("gwTime"), event.get("publishedAt"))
-    set_times(reading, ticks or real_time(best.get("time")), clocks)
+    heard, server = best, best.get("nsTime")
+    if server is None and best.get("gwTime") is None and best and len(event["rxInfo"]) > 1:
+        heard = next((each for each in event["rxInfo"] if each.__class__ is dict and "nsTime" in each), best)
+        server = heard.get("nsTime")
+    set_times(reading, ticks or real_time(best.get("time")), (server, heard.get("gwTime"), event.get("publishedAt")))
 
 
 def _device(reading: Reading, event: Mapping[str, Any], info: Mapping[str, Any]) -> None:

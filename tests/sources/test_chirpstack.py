@@ -273,6 +273,12 @@ def test_a_gateways_clock_that_no_server_confirms_is_not_believed() -> None:
     assert (right["observed_us"], right["time_source"]) == (1_767_322_800_000_000, "device")
 
 
+def test_a_servers_clock_at_any_gateway_counts() -> None:
+    heard = [{"gatewayId": "a", "rssi": -90, "nsTime": "2026-01-02T03:00:01Z"}, {"gatewayId": "b", "rssi": -50}]
+    found = record(up(time="2026-01-02T03:00:00Z", rxInfo=heard))
+    assert (found["gateway_id"], found["platform_us"]) == ("b", 1_767_322_801_000_000)
+
+
 def test_v3_is_dated_by_its_reception_and_else_by_its_publication() -> None:
     heard = [{"gatewayID": "AwMDAwMDAwM=", "time": "2026-01-02T03:00:00Z"}]
     assert record({**V3, "rxInfo": heard})["observed_us"] == 1_767_322_800_000_000

@@ -66,7 +66,8 @@ def test_a_device_is_found_by_its_deveui_and_then_by_its_id() -> None:  # AC-a31
     ],
 )
 def test_who_is_named_only_in_the_url_is_found_by_it(named: str, identities: list[tuple[str, str]]) -> None:  # AC-a31
-    for ids in ({}, {"end_device_ids": None}, {"end_device_ids": {}}):
+    without: tuple[dict[str, Any], ...] = ({}, {"end_device_ids": None}, {"end_device_ids": {}})
+    for ids in without:
         found = made({**ids, "uplink_message": {"f_cnt": 1}}, path_params={"device": named})
         assert isinstance(found, Canonical)
         assert [(each.kind, each.value) for each in found.identities] == identities
