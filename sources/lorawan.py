@@ -60,7 +60,10 @@ def by_dev_eui(dev_eui: str) -> tuple[Identity, ...]:
 
 def real_time(value: Any) -> int:
     """Read a time; 0 when there is none, as also for the year 1 of messages that were only simulated."""
-    return max(time_or_zero(value), 0)
+    if value is None:
+        return 0
+    ticks = time_or_zero(value)
+    return ticks if ticks > 0 else 0  # noqa: FURB136  a call of max() costs more than all the rest
 
 
 def spread(reading: Reading, prefix: str, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -68,21 +71,28 @@ def spread(reading: Reading, prefix: str, values: Mapping[str, Any], names: Mapp
 
     Numbers in quotes are read (The Things Stack's frequency); what is no number stays as it was sent.
     """
+    numbers, texts = reading.numbers, reading.texts
+    known = names.get
     for key, value in values.items():
-        name = names.get(key)
+        name = known(key)
+        kind = value.__class__
         if name is None:
-            keep(reading, prefix + key, value)
+            if kind is str:
+                if value:
+                    texts[prefix + key] = value
+            elif kind is bool:
+                reading.booleans[prefix + key] = value
+            elif value is not None:
+                keep(reading, prefix + key, value)
         elif name:
-            if value.__class__ is int or value.__class__ is float:
-                reading.numbers[name] = value
-            else:
+            if kind is int or kind is float:
+                numbers[name] = value
+            elif value is not None:
                 _odd_number(reading, name, prefix + key, value)
 
 
 def _odd_number(reading: Reading, name: str, raw: str, value: Any) -> None:
     """Read a number in quotes. What is none is no zero either: it takes the place of the zero that absence means."""
-    if value is None:
-        return
     number = number_or(value, _NAN)
     if number == number:
         reading.numbers[name] = number
@@ -123,31 +133,50 @@ def as_text(value: Any) -> str:
 def plain(value: Any, depth: int = 0) -> Any:
     """Bring decoded data into one spelling: `21.0` is `21`, as protobuf's structs know doubles only.
 
-    Raises Unreadable("nested_too_deep").
+    Returns the same object where there is nothing to change. Raises Unreadable("nested_too_deep").
     """
     kind = value.__class__
     if kind is float:
         return int(value) if value.is_integer() and -_EXACT_INTEGER <= value <= _EXACT_INTEGER else value
-    if kind is dict or kind is list:
-        if depth > _DEEPEST:
-            raise Unreadable("nested_too_deep", "decoded payload")
-        if kind is dict:
-            return {key: plain(inner, depth + 1) for key, inner in value.items()}
-        return [plain(inner, depth + 1) for inner in value]
-    return value
+    if kind is not dict and kind is not list:
+        return value
+    if depth > _DEEPEST:
+        raise Unreadable("nested_too_deep", "decoded payload")
+    changes = {}
+    for key, inner in value.items() if kind is dict else enumerate(value):
+        of = inner.__class__
+        if of is float:
+            if inner.is_integer() and -_EXACT_INTEGER <= inner <= _EXACT_INTEGER:
+                changes[key] = int(inner)
+        elif of is dict or of is list:
+            made = plain(inner, depth + 1)
+            if made is not inner:
+                changes[key] = made
+    if not changes:
+        return value
+    return value | changes if kind is dict else [changes.get(at, inner) for at, inner in enumerate(value)]
 
 
 def said(value: Any, depth: int = 0) -> Any:
-    """Leave out what protobuf would not send: zero, false and empty are the same as absent, at every level."""
+    """Leave out what protobuf would not send: zero, false and empty are the same as absent, at every level.
+
+    Raises Unreadable("nested_too_deep").
+    """
     kind = value.__class__
-    if kind is dict or kind is list:
-        if depth > _DEEPEST:
-            raise Unreadable("nested_too_deep", "event")
-        if kind is list:
-            return [said(inner, depth + 1) for inner in value]
-        pairs = ((key, said(inner, depth + 1)) for key, inner in value.items() if inner)
-        return {key: inner for key, inner in pairs if inner}
-    return plain(value)
+    if kind is not dict and kind is not list:
+        return plain(value)
+    if depth > _DEEPEST:
+        raise Unreadable("nested_too_deep", "event")
+    if kind is list:
+        return [said(inner, depth + 1) for inner in value]
+    left = {}
+    for key, inner in value.items():
+        if inner:
+            of = inner.__class__
+            made = said(inner, depth + 1) if of is dict or of is list or of is float else inner
+            if made:
+                left[key] = made
+    return left
 
 
 def attributes(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +197,8 @@ def best_gateway(receptions: Any) -> Mapping[str, Any]:
 
 
 def _rssi(reception: Mapping[str, Any]) -> float:
-    return number_or(reception.get("rssi"), 0) or -_EXACT_INTEGER
+    rssi = reception.get("rssi")
+    return (rssi if rssi.__class__ is int else number_or(rssi, 0)) or -_EXACT_INTEGER
 
 
 def set_times(reading: Reading, heard_us: int, clocks: Iterable[Any]) -> None:
@@ -206,13 +236,18 @@ def location(reading: Reading, prefix: str, place: Any) -> bool:
         keep(reading, prefix, place)
         return False
     reading.latitude, reading.longitude = found
-    altitude, accuracy = number_or(place.get("altitude"), _NAN), number_or(place.get("accuracy"), _NAN)
-    reading.altitude_m = altitude
-    reading.accuracy_m = accuracy if accuracy > 0 else _NAN
+    altitude, accuracy = place.get("altitude"), place.get("accuracy")
+    if altitude is not None:
+        reading.altitude_m = number_or(altitude, _NAN)
+        if reading.altitude_m != reading.altitude_m:
+            keep(reading, f"{prefix}.altitude", altitude)
+    if accuracy is not None:
+        number = number_or(accuracy, _NAN)
+        if number > 0:
+            reading.accuracy_m = number
+        elif number != 0:
+            keep(reading, f"{prefix}.accuracy", accuracy)
     spread(reading, f"{prefix}.", place, _LOCATED)
-    for key, number in (("altitude", altitude), ("accuracy", accuracy)):
-        if number != number:
-            keep(reading, f"{prefix}.{key}", place.get(key))
     return True
 
 
@@ -220,10 +255,11 @@ def position(place: Any) -> tuple[float, float] | None:
     """Read latitude and longitude of a location; None when it states none."""
     if place.__class__ is not dict:
         return None
-    stated = (place.get("latitude"), place.get("longitude"))
-    if stated == (None, None):
+    latitude, longitude = place.get("latitude"), place.get("longitude")
+    if latitude is None and longitude is None:
         return None
-    latitude, longitude = (0 if each is None else number_or(each, _NAN) for each in stated)
+    latitude = 0 if latitude is None else latitude if latitude.__class__ is float else number_or(latitude, _NAN)
+    longitude = 0 if longitude is None else longitude if longitude.__class__ is float else number_or(longitude, _NAN)
     if latitude != latitude or longitude != longitude:
         return None
     if latitude == 0 and longitude == 0 and str(place.get("source") or "UNKNOWN").endswith("UNKNOWN"):

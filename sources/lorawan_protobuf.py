@@ -7,8 +7,9 @@ and no generated code. What a newer protocol adds is kept as `field_<number>`.
 
 import base64
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,11 @@ class Dialect:
 
 @dataclass
 class _Shape:
-    empty: dict[str, Any] = field(default_factory=dict)
-    members: dict[int, tuple[str, Callable[[Any], Any]]] = field(default_factory=dict)
+    """How to write one message: its fields, and what stands for those that are absent."""
+
+    members: dict[Any, tuple[str, Callable[[Any], Any]]] = field(default_factory=dict)
+    zeros: dict[str, Any] = field(default_factory=dict)
+    collections: list[tuple[str, type[list[Any]] | type[dict[str, Any]]]] = field(default_factory=list)
 
 
 class Schema:
@@ -109,14 +113,16 @@ class Schema:
     def __init__(self, path: Path, dialect: Dialect) -> None:
         """Read the file. Raises ValueError or TypeError on a mistake in it."""
         from google.protobuf import descriptor_pool, message_factory
+        from google.protobuf.unknown_fields import UnknownFieldSet
 
         pool = descriptor_pool.DescriptorPool()
         for serialized in well_known_files():
             pool.AddSerializedFile(serialized)
         self.package = pool.AddSerializedFile(parse(path)).package
         self._pool, self._factory = pool, message_factory
+        self._unknown: Any = UnknownFieldSet
         self._dialect = dialect
-        self._shapes: dict[str, _Shape] = {}
+        self._shapes: dict[type, _Shape] = {}
 
     def message(self, name: str) -> Any:
         """Return the class of a message."""
@@ -132,29 +138,37 @@ class Schema:
             return None
 
     def as_json(self, message: Any) -> dict[str, Any]:
-        """Write a message as the network's JSON would say it, parsed. Parsing has limited its depth already."""
-        descriptor = message.DESCRIPTOR
-        shape = self._shapes.get(descriptor.full_name) or self._shape(descriptor)
-        made = {name: value.copy() if value in ([], {}) else value for name, value in shape.empty.items()}
+        """Write a message as the network's JSON would say it, parsed. Parsing has limited its depth already.
+
+        What the schema does not know is `field_<number>`, bytes of it in base64; groups, which no protocol uses, are left out.
+        """
+        shape = self._shapes.get(message.__class__) or self._shape(message)
+        made = shape.zeros.copy()
+        for name, empty in shape.collections:
+            made[name] = empty()
+        members = shape.members
         for each, value in message.ListFields():
-            name, convert = shape.members[each.number]
+            name, convert = members[each]
             made[name] = convert(value)
-        for number, value in unknown_fields(message):
-            made[f"field_{number}"] = value
+        for unknown in self._unknown(message):
+            if unknown.wire_type != 3:
+                data = unknown.data
+                made[f"field_{unknown.field_number}"] = _base64(data) if data.__class__ is bytes else data
         return made
 
-    def _shape(self, descriptor: Any) -> _Shape:
-        shape = self._shapes[descriptor.full_name] = _Shape()
+    def _shape(self, message: Any) -> _Shape:
+        shape = self._shapes[message.__class__] = _Shape()
+        descriptor = message.DESCRIPTOR
         complete = self._dialect.complete(descriptor.name)
         for each in descriptor.fields:
             name = each.json_name if self._dialect.camel_case else each.name
             convert = self._converter(each)
-            shape.members[each.number] = (name, self._collection(each, convert))
+            shape.members[each] = (name, self._collection(each, convert))
             if complete and each.containing_oneof is None:
                 if _is_repeated(each):
-                    shape.empty[name] = {} if _is_map(each) else []
+                    shape.collections.append((name, dict if _is_map(each) else list))
                 elif each.message_type is None:
-                    shape.empty[name] = convert(each.default_value)
+                    shape.zeros[name] = convert(each.default_value)
         return shape
 
     def _collection(self, each: Any, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -222,17 +236,8 @@ class Schema:
         seconds, nanos = message.seconds, message.nanos
         if not (_EARLIEST_S <= seconds <= _LATEST_S and 0 <= nanos < _NANO):
             return f"{seconds}.{nanos}"
-        return format_us(seconds * SECOND_US)[:19] + _fraction(nanos) + self._dialect.zone
-
-
-def unknown_fields(message: Any) -> Iterator[tuple[int, Any]]:
-    """Return what a message holds beyond its schema: bytes as base64, groups left out."""
-    from google.protobuf.unknown_fields import UnknownFieldSet
-
-    unknown: Any = UnknownFieldSet(message)  # its stub knows no __iter__
-    for each in unknown:
-        if each.wire_type != 3:
-            yield each.field_number, _base64(each.data) if isinstance(each.data, bytes) else each.data
+        minute, second = divmod(seconds, 60)
+        return f"{_minute(minute)}{second:02}{_fraction(nanos)}{self._dialect.zone}"
 
 
 def unknown_count(value: Any) -> int:
@@ -270,6 +275,11 @@ def _shortest(value: float) -> float:
         if abs(rounded) <= 3.4028235e38 and struct.unpack("<f", struct.pack("<f", rounded))[0] == value:
             return rounded
     return value
+
+
+@lru_cache(maxsize=1024)
+def _minute(minutes: int) -> str:
+    return format_us(minutes * 60 * SECOND_US)[:17]
 
 
 def _fraction(nanos: int) -> str:

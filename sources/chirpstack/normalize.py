@@ -116,24 +116,26 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
 def _identify(reading: Reading, event: Mapping[str, Any], kind: str, decoded: Any) -> None:
     """Set what the record id is made of (AC-a38).
 
-    `deduplicationId` is ChirpStack's own key; `txack` has that of the downlink, v3 one per reception, `log` none. A
-    message without a key is known by all it says, its receptions and its time.
+    `deduplicationId` is ChirpStack's own key; `txack` has that of the downlink, v3 one per reception, `log` none. Where
+    there is none the times tell two messages apart that say the same.
     """
     get = event.get
-    receptions = get("rxInfo")
-    first = receptions[0] if receptions.__class__ is list and receptions else None
-    uplink = first.get("uplinkID") if first.__class__ is dict else None
-    if uplink.__class__ is not str or uplink in _NO_UPLINK_ID:
-        uplink = None
-    key = reading.natural_key = str(get("deduplicationId") or get("downlinkId") or uplink or "")
-    if key and kind == "up":
+    key = get("deduplicationId") or get("downlinkId") or _uplink_id(get("rxInfo"))
+    reading.natural_key = key if key.__class__ is str else str(key)
+    times = () if key else (reading.sent_us, reading.platform_us)
+    if kind == "up":
         reading.content = (
-            kind, get("fCnt") or 0, get("fPort") or 0, get("data") or "", get("devAddr") or "", decoded
+            kind, get("fCnt") or 0, get("fPort") or 0, get("data") or "", get("devAddr") or "", decoded, times
         )  # fmt: skip
-        return
-    rest = {name: value for name, value in event.items() if value and name not in _NOT_SAID}
-    content = [kind, reading.sent_us, reading.platform_us, said(rest), decoded]
-    reading.content = content if key else [*content, said(receptions)]
+    else:
+        rest = {name: value for name, value in event.items() if value and name not in _NOT_SAID}
+        reading.content = (kind, said(rest), reading.sent_us, reading.platform_us)
+
+
+def _uplink_id(receptions: Any) -> str:
+    first = receptions[0] if receptions.__class__ is list and receptions else None
+    key = first.get("uplinkID") if first.__class__ is dict else None
+    return key if key.__class__ is str and key not in _NO_UPLINK_ID else ""
 
 
 def _kind(event: Mapping[str, Any]) -> str:  # noqa: PLR0911  one return per kind
@@ -217,14 +219,15 @@ def _uplink(reading: Reading, event: Mapping[str, Any]) -> None:
     """Take what only an uplink has; absent numbers are 0."""
     get = event.get
     reading.numbers = {"lorawan.counter": 0, "lorawan.port": 0, "lorawan.data_rate": 0}
-    reading.booleans["lorawan.confirmed.status"] = get("confirmed") is True or get("confirmedUplink") is True
-    for name in ("confirmed", "confirmedUplink"):
-        if get(name).__class__ is not bool:
-            keep(reading, _PREFIX + name, get(name))
+    confirmed = get("confirmed", get("confirmedUplink"))
+    reading.booleans["lorawan.confirmed.status"] = confirmed is True
+    if confirmed.__class__ is not bool:
+        keep(reading, "chirpstack.confirmed", confirmed)
     payload = get("data")
-    if payload.__class__ is str and payload:
-        reading.texts["lorawan.payload"] = payload
-    else:
+    if payload.__class__ is str:
+        if payload:
+            reading.texts["lorawan.payload"] = payload
+    elif payload is not None:
         keep(reading, "chirpstack.data", payload)
     _channel(reading, get("txInfo"))
 

@@ -50,6 +50,7 @@ _FRAME = {
 }  # fmt: skip
 _SETTINGS = {"frequency": "lorawan.frequency", "data_rate": ELSEWHERE, "time": ELSEWHERE}
 _LORA = {"bandwidth": "lorawan.bandwidth", "spreading_factor": "lorawan.spreading_factor"}
+_LORA_TAKEN = {"lora": ELSEWHERE}
 _VERSIONS = {"firmware_version": "firmware.version", "model_id": "device.product"}
 _SECRET = "app_s_key"  # noqa: S105  the name of a field: the session's key, where the stack does not decrypt itself
 _NOT_TOLD = frozenset((_SECRET, "received_at"))
@@ -191,13 +192,15 @@ def _radio(reading: Reading, body: Mapping[str, Any], best: Mapping[str, Any]) -
         keep(reading, "ttn.settings", settings)
         return
     spread(reading, "ttn.settings.", settings, _SETTINGS)
-    if not real_time(settings.get("time")):
-        keep(reading, "ttn.settings.time", settings.get("time"))
+    time = settings.get("time")
+    if time is not None and not real_time(time):
+        keep(reading, "ttn.settings.time", time)
     rate = settings.get("data_rate")
     if rate.__class__ is dict and rate.get("lora").__class__ is dict:
         spread(reading, "ttn.settings.data_rate.lora.", rate["lora"], _LORA)
-        rate = {name: value for name, value in rate.items() if name != "lora"}
-    keep(reading, "ttn.settings.data_rate", rate)
+        spread(reading, "ttn.settings.data_rate.", rate, _LORA_TAKEN)
+    else:
+        keep(reading, "ttn.settings.data_rate", rate)
 
 
 def _about_device(reading: Reading, body: Mapping[str, Any]) -> None:
@@ -232,18 +235,23 @@ def _locations(reading: Reading, places: Any) -> None:
     if places.__class__ is not dict:
         keep(reading, "ttn.locations", places)
         return
-    if reading.latitude == reading.latitude and reading.longitude == reading.longitude:
-        own = (reading.latitude, reading.longitude)
-        others = {name: place for name, place in places.items() if position(place) != own}
-        keep(reading, "ttn.locations", others)
-        return
-    taken = False
-    for name in sorted(places, key=lambda name: (name != "frm-payload", name == "user", name)):
-        if not taken and position(places[name]) is not None:
-            taken = location(reading, "ttn.location", places[name])
-            reading.texts["ttn.location"] = name
+    latitude, longitude = reading.latitude, reading.longitude
+    taken = latitude == latitude and longitude == longitude
+    for name in places if len(places) == 1 else sorted(places, key=_how_sure):
+        place = places[name]
+        found = position(place)
+        if taken and found == (latitude, longitude):
+            continue  # the same once more
+        if taken or found is None:
+            keep(reading, f"ttn.locations.{name}", place)
         else:
-            keep(reading, f"ttn.locations.{name}", places[name])
+            taken = location(reading, "ttn.location", place)
+            reading.texts["ttn.location"] = name
+            latitude, longitude = found
+
+
+def _how_sure(name: str) -> tuple[bool, bool, str]:
+    return (name != "frm-payload", name == "user", name)
 
 
 def _other(reading: Reading, kind: str, message: Mapping[str, Any], body: Mapping[str, Any]) -> None:
