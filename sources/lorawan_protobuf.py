@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from schemas.times import SECOND_US, format_us
@@ -33,17 +34,23 @@ def is_protobuf(content_type: str) -> bool:
 
 
 def items(request: Request, decode: Callable[[bytes], dict[str, Any] | None]) -> list[Any]:
-    """Split a body that is JSON or protobuf, whatever its content type says.
+    """Split a body that is JSON or protobuf, whatever its content type says; that only decides what is tried first.
 
     Raises Unreadable("not_protobuf") when it is neither and was announced as protobuf, else Unreadable("not_json").
     """
+    body = request.body
+    announced = body[:1] != b"{" and is_protobuf(request.content_type)
+    if announced and body and not body.isspace():
+        found = decode(body) if len(body) <= LARGEST else None
+        if found is not None:
+            return [found]
     try:
         return json_items(request)
     except Unreadable:
-        found = decode(request.body) if len(request.body) <= LARGEST else None
+        found = decode(body) if not announced and len(body) <= LARGEST else None
         if found is not None:
             return [found]
-        if is_protobuf(request.content_type):
+        if announced or is_protobuf(request.content_type):
             raise Unreadable(NOT_PROTOBUF, "neither JSON nor a message of this network that names a device") from None
         raise
 
@@ -161,7 +168,7 @@ class Schema:
         descriptor = message.DESCRIPTOR
         complete = self._dialect.complete(descriptor.name)
         for each in descriptor.fields:
-            name = each.json_name if self._dialect.camel_case else each.name
+            name = intern(each.json_name if self._dialect.camel_case else each.name)
             convert = self._converter(each)
             shape.members[each] = (name, self._collection(each, convert))
             if complete and each.containing_oneof is None:
