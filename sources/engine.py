@@ -17,6 +17,8 @@ from sources.contract import Identity, Reading, Request, Source
 from sources.errors import Unreadable
 
 NORMALIZER_ERROR = "normalizer_error"
+TOO_DEEP = "too_deep"
+"""The sender's doing, not the normalizer's: it must not count towards the limits that stop an agent."""
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -56,6 +58,8 @@ def canonicalize(source: Source, request: Request) -> Iterator[Canonical | Defec
 def _defect(error: Exception, index: int | None, piece: bytes) -> Defect:
     if isinstance(error, Unreadable):
         return Defect(reason=error.reason, detail=error.detail, index=index, piece=piece)
+    if isinstance(error, orjson.JSONEncodeError | RecursionError):
+        return Defect(reason=TOO_DEEP, detail="nested deeper than can be written again", index=index, piece=piece)
     detail = f"{type(error).__name__}: {error}"[:500]
     return Defect(reason=NORMALIZER_ERROR, detail=detail, index=index, piece=piece)
 

@@ -18,6 +18,7 @@ SOURCE = Source(
     ordering_key=ordering_key,
     paths=(f"/api/v1/{{{TOKEN}}}/telemetry", f"/api/v1/{{{TOKEN}}}/telemetry/batch"),
     secret_path_parts=(TOKEN,),
+    websocket=True,
     links=(
         "https://autoconnecto.in/docs/device-connectivity",
         "https://thingsboard.io/docs/reference/http-api/",
