@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     ingress_port: int = 8080
     websocket_port: int = 8082
     mqtt_port: int = 1883
+    metrics_port: int = 0
+    """Port of `/metrics` of a component that has no other door, such as a pull connector; 0: none."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None
