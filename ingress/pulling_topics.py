@@ -68,9 +68,9 @@ class TopicReader:
         self._consumer = consumer = Consumer(self._config, logger=log)
         found = consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions
         new = [TopicPartition(self._topic, each, since_us // 1000) for each in found if each not in self._next]
+        ends = {each.partition: consumer.get_watermark_offsets(each, timeout=_TIMEOUT_S)[1] for each in new}
         for each in consumer.offsets_for_times(new, timeout=_TIMEOUT_S) if new else ():
-            end = consumer.get_watermark_offsets(TopicPartition(self._topic, each.partition), timeout=_TIMEOUT_S)[1]
-            self._next[each.partition] = each.offset if each.offset >= 0 else end
+            self._next[each.partition] = each.offset if each.offset >= 0 else ends[each.partition]
         self._open = set(found)
         consumer.assign([TopicPartition(self._topic, each, self._next[each]) for each in found])
 

@@ -48,9 +48,10 @@ class Platform:
         self.token_valid = True
         self.failing: dict[str, int] = {}
         """Path -> status it answers with."""
+        self.hanging: set[str] = set()
+        """Paths that never answer."""
         self.unreadable_position = 0
         """A position whose id makes the whole request fail."""
-        self.socket_cookies_only = True
         self.sockets: set[web.WebSocketResponse] = set()
         self.opened_sockets = 0
         self._http: aiohttp.ClientSession | None = None
@@ -197,6 +198,8 @@ class Platform:
         self.requests.append((request.path, named))
         if self.down:
             return web.Response(status=503)
+        if request.path in self.hanging:
+            await asyncio.sleep(3600)
         if request.path in self.failing:
             return web.Response(status=self.failing[request.path])
         if request.path.startswith("/api/") and request.path != "/api/session" and not self._authorized(request):

@@ -75,7 +75,7 @@ class MemorySession:
     def pulled(self, part: str) -> list[int]:
         """List the server's numbers of the events or positions that were fetched, as often as they were."""
         return [
-            item[part]["id"]
+            item[part].get("id", 0)
             for item in map(_parsed, (each.body for each in self.records if each.transport == PULLED))
             if isinstance(item.get(part), dict) and (part == "event" or "event" not in item)
         ]

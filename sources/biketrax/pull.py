@@ -37,7 +37,7 @@ def configure() -> BikeTraxAccount:
 
 async def run(account: BikeTraxAccount, session: PullSession) -> None:
     """Fetch until cancelled. Raises PullStopped when the account is refused."""
-    async with Api(account) as api:
+    async with Api(account, session.beat) as api:
         await _Connector(account, session, api).run()
 
 
@@ -94,11 +94,11 @@ class _Connector:
         self._session.level("connected", 1)
         quiet_since = time.monotonic()
         while True:
-            frame = await socket.frame(_STEP_S)
+            frames = await socket.frames(_STEP_S)
             self._session.beat()
-            if frame is not None:
+            if frames:
                 quiet_since = time.monotonic()
-                await self._feed.take(frame)
+                await self._feed.take(frames)
             elif time.monotonic() - quiet_since > self._account.idle_s:
                 raise ApiError(f"the socket said nothing for {self._account.idle_s:.0f} s")
 

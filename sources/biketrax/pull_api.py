@@ -6,7 +6,7 @@ carries the token.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,9 @@ from sources.biketrax.pull_account import BikeTraxAccount
 from sources.errors import PullStopped
 
 _PING_S = 20.0
+_FRAMES_AT_ONCE = 200
+_AT_ONCE_S = 1e-6
+"""Only what has been received already."""
 _REFUSED = frozenset((400, 401))
 """How Traccar's versions answer a token they do not take."""
 _FORBIDDEN = frozenset((401, 403))
@@ -44,12 +47,25 @@ class Socket:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
 
-    async def frame(self, timeout_s: float) -> str | bytes | None:
-        """Return the next frame, or None when there is none in time. Raises ApiError when the connection ended."""
-        try:
-            message = await self._socket.receive(timeout_s)
-        except TimeoutError:
-            return None
+    async def frames(self, timeout_s: float) -> list[str | bytes]:
+        """Wait for a frame and return it with those that came behind it; none when the time is up.
+
+        Many at once, because each batch waits for Kafka. Raises ApiError when the connection ended.
+        """
+        found: list[str | bytes] = []
+        while len(found) < _FRAMES_AT_ONCE:
+            try:
+                found.append(await self._frame(_AT_ONCE_S if found else timeout_s))
+            except TimeoutError:
+                break
+            except ApiError:
+                if not found:  # else the next call says so again
+                    raise
+                break
+        return found
+
+    async def _frame(self, timeout_s: float) -> str | bytes:
+        message = await self._socket.receive(timeout_s)
         if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             return message.data  # type: ignore[no-any-return]
         if message.type is aiohttp.WSMsgType.ERROR:
@@ -58,10 +74,14 @@ class Socket:
 
 
 class Api:
-    """One account's session, made when it is first needed and made anew when the server has forgotten it (BT-a17)."""
+    """One account's session, made when it is first needed and made anew when the server has forgotten it (BT-a17).
 
-    def __init__(self, account: BikeTraxAccount) -> None:
+    `beat` is called before each request, none of which takes longer than the account's `timeout_s`.
+    """
+
+    def __init__(self, account: BikeTraxAccount, beat: Callable[[], None]) -> None:
         self._account = account
+        self._beat = beat
         self._base = f"{account.url}/api"
         self._sessions = 0
         self._logging_in = asyncio.Lock()
@@ -98,6 +118,7 @@ class Api:
             return self._sessions
 
     async def _log_in(self) -> None:
+        self._beat()
         self._http.cookie_jar.clear()
         account, url = self._account, f"{self._base}/session"
         token = account.token.get_secret_value()
@@ -143,6 +164,7 @@ class Api:
             await opened.close()
 
     async def _open_socket(self) -> aiohttp.ClientWebSocketResponse:
+        self._beat()
         try:
             return await self._http.ws_connect(
                 f"{self._base}/socket",
@@ -192,6 +214,7 @@ class Api:
         return found
 
     async def _get(self, path: str, query: list[tuple[str, str]]) -> tuple[int, bytes]:
+        self._beat()
         limit = self._account.max_response_bytes
         body = bytearray()
         try:

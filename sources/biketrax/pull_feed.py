@@ -37,6 +37,7 @@ class Feed:
         self.fixes = dict(state.fixes)
         """Server's number of a device -> time of its latest fix that is durable, µs."""
         self.fixes_before_gap = dict(state.fixes)
+        session.level("gap_open", 1)
         self._connected_us = 0
         self._alive_us = 0
         self._refreshed_at = float("-inf")
@@ -53,39 +54,42 @@ class Feed:
             self._connected_us = 0
             if self.gap_from_us is None:
                 self.gap_from_us, self.fixes_before_gap = self._alive_us, dict(self.fixes)
+                self._session.level("gap_open", 1)
 
     @property
     def has_gap_behind(self) -> bool:
         """Tell whether there is a gap that has ended."""
         return self.gap_from_us is not None and self._connected_us > 0
 
-    def filled(self, started_us: int) -> None:
-        """Note that all the server knew at `started_us` is stored."""
+    def filled(self, started_us: int, fixes: dict[int, int]) -> None:
+        """Note that all the server knew at `started_us` is stored; `fixes` are those of that moment."""
         if 0 < self._connected_us <= started_us:
             self.gap_from_us, self.fixes_before_gap = None, {}
+            self._session.level("gap_open", 0)
         else:  # the socket opened meanwhile, or not yet
-            self.gap_from_us = started_us
+            self.gap_from_us, self.fixes_before_gap = started_us, fixes
 
     def state_at(self, until_us: int) -> PullState:
         """Return what to begin with after a restart, when all before `until_us` is stored."""
         return PullState(until_us=until_us, fixes=self.fixes if self.gap_from_us is None else self.fixes_before_gap)
 
-    async def take(self, frame: str | bytes) -> None:
-        """Store a frame's positions and events (BT-a18). Raises ApiError when what they refer to cannot be fetched.
+    async def take(self, frames: Iterable[str | bytes]) -> None:
+        """Store the positions and events of frames (BT-a18). Raises ApiError when what they refer to cannot be fetched.
 
-        On connect the frame is a snapshot of the latest positions: those stored before are passed over. `{}` is a keep-alive.
+        On connect comes a snapshot of the latest positions: those stored before are passed over. `{}` is a keep-alive.
         """
         self._alive_us = now_us()
-        try:
-            content = orjson.loads(frame)
-        except orjson.JSONDecodeError:
-            content = None
-        if not isinstance(content, dict):
-            self._session.count("unreadable_frames")
-            await self._session.deliver(SOCKET_PATH, frame.encode() if isinstance(frame, str) else frame)
-            return
-        self.fleet.update(_list(content, "devices"))
-        positions, events = _list(content, "positions"), _list(content, "events")
+        positions: list[Any] = []
+        events: list[Any] = []
+        for frame in frames:
+            content = _parsed(frame)
+            if content is None:
+                self._session.count("unreadable_frames")
+                await self._session.deliver(SOCKET_PATH, frame.encode() if isinstance(frame, str) else frame)
+                continue
+            self.fleet.update(_list(content, "devices"))
+            positions += _list(content, "positions")
+            events += _list(content, "events")
         await self._know_devices([*positions, *events])
         await self.store_positions(SOCKET_PATH, self.lacking_positions(positions))
         await self.store_events(SOCKET_PATH, self.lacking_events(events))
@@ -170,6 +174,14 @@ class Feed:
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _parsed(frame: str | bytes) -> dict[str, Any] | None:
+    try:
+        content = orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _list(frame: dict[str, Any], name: str) -> list[Any]:

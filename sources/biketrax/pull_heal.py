@@ -1,6 +1,7 @@
 """Makes up for what did not arrive: compares what the server has with what is stored, and fetches the difference."""
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from schemas.times import DAY_US, EARLIEST_US, SECOND_US, format_us, now_us
@@ -20,6 +21,7 @@ FIX_OVERLAP_US = 3600 * SECOND_US
 GRACE_US = 60 * SECOND_US
 """A webhook that is so young may still be on its way."""
 _DEVICES_AT_ONCE = 50
+_EXAMPLES = 10
 _SHORTEST_US = SECOND_US
 _EVENTS_PATH = "/api/reports/events"
 _POSITIONS_PATH = "/api/positions"
@@ -43,8 +45,8 @@ class Healer:
         `whole` looks at the events of the whole window (at least since the last pass that succeeded), counts the
         webhooks that never came, and saves how far everything is complete. Otherwise only a gap of the socket is filled.
         """
-        started, feed = now_us(), self._feed
-        gap = feed.gap_from_us
+        feed, started = self._feed, now_us()
+        gap, fixes = feed.gap_from_us, dict(feed.fixes)
         since = started if gap is None else gap
         if whole:
             since = min(since, self._until_us, started - self._account.window_us)
@@ -53,28 +55,19 @@ class Healer:
         behind = {} if gap is None else self._behind(gap)
         for device_id, from_us in behind.items():
             await self._positions(device_id, from_us, started)
-        events = await self._events(since - OVERLAP_US, behind, started)
-        await self.hear()
-        lacking = feed.lacking_events(events)
-        if whole:
-            self._report(events, started)
-        await feed.store_events(_EVENTS_PATH, lacking)
-        self._session.count("healed_events", len(lacking))
+        judge_until = started - GRACE_US if whole else 0
+        tally = Tally()
+        async for events in self._events(since - OVERLAP_US, behind, started):
+            await self._compare(events, judge_until, tally)
         if gap is not None:
-            feed.filled(started)
+            feed.filled(started, fixes)
             self._session.count("gaps_filled")
         if whole:
             self._until_us = started
             await self._session.save(encode_state(feed.state_at(started)))
             self._session.level("reconciled_at", started / SECOND_US)
-        log.info(
-            "%s since %s: %d events, %d of them fetched; positions of %d devices",
-            "compared" if whole else "filled the gap",
-            format_us(since),
-            len(events),
-            len(lacking),
-            len(behind),
-        )
+        log.info("%s since %s: %s", "compared" if whole else "filled the gap", format_us(since), tally)
+        tally.warn()
 
     async def hear(self) -> None:
         """Take note of all that is in the raw topic by now."""
@@ -83,18 +76,18 @@ class Healer:
                 self._feed.heard.note(request)
             self._session.beat()
 
-    def _report(self, events: list[Any], started_us: int) -> None:
-        due = [event for event in events if 0 < _time_of(event) < started_us - GRACE_US]
+    async def _compare(self, events: list[Any], judge_until_us: int, tally: "Tally") -> None:
+        """Count the events whose webhooks never came, and store those that came by no way at all."""
         heard, key = self._feed.heard, self._feed.key
-        missed = [event for event in due if heard.misses_webhook(key(event), event.get("type"))]
-        if missed:
-            self._session.count("webhooks_missing", len(missed))
-            log.warning(
-                "%d webhooks never arrived (events %s); their events are stored all the same. Look for answers other than"
-                " 200 in the ingress's metrics, and at the way from the sender to it",
-                len(missed),
-                ", ".join(str(event.get("id")) for event in missed[:10]) + (", …" if len(missed) > 10 else ""),
-            )
+        for event in events:
+            if 0 < _time_of(event) < judge_until_us and heard.misses_webhook(key(event), event.get("type")):
+                tally.missed(event)
+                self._session.count("webhooks_missing")
+        lacking = self._feed.lacking_events(events)
+        await self._feed.store_events(_EVENTS_PATH, lacking)
+        self._session.count("healed_events", len(lacking))
+        tally.compared += len(events)
+        tally.fetched += len(lacking)
 
     def _behind(self, gap_us: int) -> dict[int, int]:
         """Return the devices that may have reported since the gap began, and from which fix on each is to be asked for.
@@ -119,33 +112,62 @@ class Healer:
             except TooMuch:
                 ranges += _halves(first, last)
                 continue
-            self._session.beat()
             lacking = self._feed.lacking_positions(found)
             await self._feed.store_positions(_POSITIONS_PATH, lacking)
             self._session.count("healed_positions", len(lacking))
 
-    async def _events(self, since_us: int, behind: dict[int, int], started_us: int) -> list[Any]:
-        """List the events of all devices since a time, and of those that were behind since their last fix."""
+    async def _events(self, since_us: int, behind: dict[int, int], started_us: int) -> AsyncIterator[list[Any]]:
+        """Yield the events of all devices since a time, and of those that were behind since their last fix.
+
+        Some devices and a day at a time: what is held in memory is one answer.
+        """
         due = sorted((min(since_us, behind.get(each, since_us)), each) for each in self._feed.fleet.devices)
-        found: dict[int, Any] = {}
         for first in range(0, len(due), _DEVICES_AT_ONCE):
             some = due[first : first + _DEVICES_AT_ONCE]
             ids = [each for _, each in some]
-            for begin, end in _days(some[0][0], started_us + DAY_US):
-                events = await self._events_between(ids, begin, end)
-                found.update((self._feed.key(each), each) for each in events)
-        return sorted(found.values(), key=_time_of)
+            for begin, end in _days(some[0][0], started_us + OVERLAP_US):
+                async for events in self._events_between(ids, begin, end):
+                    yield sorted(events, key=_time_of)
 
-    async def _events_between(self, ids: list[int], from_us: int, to_us: int) -> list[Any]:
-        ranges, found = [(from_us, to_us)], []
+    async def _events_between(self, ids: list[int], from_us: int, to_us: int) -> AsyncIterator[list[Any]]:
+        ranges = [(from_us, to_us)]
         while ranges:
             first, last = ranges.pop()
             try:
-                found += await self._api.events(ids, first, last)
+                found = await self._api.events(ids, first, last)
             except TooMuch:
                 ranges += _halves(first, last)
-            self._session.beat()
-        return found
+                continue
+            yield found
+
+
+class Tally:
+    """What a pass found, for the log."""
+
+    def __init__(self) -> None:
+        self.compared = 0
+        self.fetched = 0
+        self._missed = 0
+        self._examples: list[str] = []
+
+    def missed(self, event: Any) -> None:
+        """Note an event whose webhook never came."""
+        self._missed += 1
+        if len(self._examples) < _EXAMPLES:
+            self._examples.append(str(event.get("id")))
+
+    def __str__(self) -> str:
+        return f"{self.compared} events, {self.fetched} of them had not arrived and were fetched"
+
+    def warn(self) -> None:
+        """Tell the operator about webhooks that never came."""
+        if self._missed:
+            log.warning(
+                "%d webhooks never arrived (events %s); the events themselves are stored. Look for answers other than 200"
+                " in the ingress's metrics, and at the way from the sender to it",
+                self._missed,
+                ", ".join(self._examples) + (", …" if self._missed > len(self._examples) else ""),
+            )
 
 
 def _time_of(event: Any) -> int:

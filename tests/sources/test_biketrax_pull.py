@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -49,9 +50,9 @@ async def until(condition: Callable[[], Any], what: str = "", timeout_s: float =
 
 
 async def settled(server: Platform, session: MemorySession) -> None:
-    """Wait for an open socket and the first comparison."""
+    """Wait for an open socket, the first comparison, and the gap before both to be filled."""
     await until(lambda: server.sockets and session.saved)
-    await until(lambda: session.levels.get("connected") == 1)
+    await until(lambda: (session.levels.get("connected"), session.levels.get("gap_open")) == (1, 0))
 
 
 @pytest.fixture
@@ -386,17 +387,132 @@ async def test_a_frame_that_is_too_large_ends_the_socket_and_is_made_up_for(serv
     assert paths == ["/api/reports/events"]
 
 
-async def test_a_socket_that_says_nothing_is_opened_anew(server: Platform) -> None:
+async def test_a_socket_that_says_nothing_is_opened_anew(server: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    # BT-a19
+    monkeypatch.setattr(pull, "_STEP_S", 0.02)
+    session = MemorySession()
+    async with connector(server, session, idle_s=0.1):
+        await until(lambda: server.opened_sockets >= 3)
+    assert session.counts["reconnects"] >= 2
+
+
+async def test_a_socket_with_nothing_to_say_for_a_while_stays_open(
+    server: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # BT-a18
+    monkeypatch.setattr(pull, "_STEP_S", 0.01)
+    session = MemorySession()
+    async with connector(server, session, idle_s=60):
+        await settled(server, session)
+        for number in range(5):
+            beats = session.beats
+            await until(lambda beats=beats: session.beats > beats + 5)  # type: ignore[misc]
+            await server.happen(11)
+            await until(lambda number=number: len(session.pulled("event")) == number + 1)  # type: ignore[misc]
+    assert server.opened_sockets == 1
+
+
+@pytest.mark.parametrize("path", ["/api/session", "/api/socket", "/api/devices", "/api/reports/events"])
+async def test_a_server_that_never_answers_holds_nothing_up_for_ever(server: Platform, path: str) -> None:
     # BT-a19
     session = MemorySession()
-    async with connector(server, session, idle_s=0.01) as _:
-        pull_step = pull._STEP_S
-        pull._STEP_S = 0.05
-        try:
-            await until(lambda: server.opened_sockets >= 3)
-        finally:
-            pull._STEP_S = pull_step
-    assert session.counts["reconnects"] >= 2
+    event = await server.happen(11)
+    server.hanging.add(path)
+    async with connector(server, session, timeout_s=0.1):
+        await until(lambda: session.counts.get("reconnects", 0) + session.counts.get("failed_passes", 0) >= 2)
+        server.hanging.clear()
+        await settled(server, session)
+    assert event["id"] in session.pulled("event")
+
+
+async def test_what_a_bike_kept_is_fetched_though_it_has_reported_live_since(server: Platform) -> None:
+    # BT-a19
+    session = MemorySession()
+    async with connector(server, session):
+        await settled(server, session)
+        last_seen = now_us() - 9 * HOUR_US
+        await server.move(11, fixed_us=last_seen)
+        await until(lambda: len(session.pulled("position")) == 1)
+        server.failing["/api/positions"] = 500
+        await server.close_sockets()
+        kept = [await server.move(11, fixed_us=last_seen + hour * HOUR_US, push=False) for hour in range(1, 9)]
+        await until(lambda: server.sockets)
+        live = await server.move(11)
+        await until(lambda: live["id"] in session.pulled("position"))
+        server.failing.clear()
+        await until(lambda: {each["id"] for each in kept} <= set(session.pulled("position")))
+        await until(lambda: session.counts.get("gaps_filled", 0) >= 2)
+
+
+async def test_without_a_socket_everything_still_comes_by_rest(server: Platform) -> None:
+    # BT-a19, BT-a21
+    session = MemorySession()
+    server.failing["/api/socket"] = 502
+    async with connector(server, session, reconcile_s=0.05):
+        await until(lambda: session.saved >= 2)
+        event, position = await server.happen(11), await server.move(12)
+        await until(lambda: event["id"] in session.pulled("event") and position["id"] in session.pulled("position"))
+        passes = session.saved
+        await until(lambda: session.saved > passes + 2)
+    assert (len(session.pulled("event")), len(session.pulled("position"))) == (1, 1)
+
+
+async def test_two_servers_of_one_tenant_may_use_the_same_numbers(server: Platform) -> None:
+    # BT-a15
+    session = MemorySession()
+    other = Platform(devices=3)
+    for device in other.devices.values():
+        device["uniqueId"] = f"other-{device['id']}"
+    other.on_webhook = session.webhook
+    theirs = await other.happen(11, at_us=now_us() - HOUR_US)
+    ours = await server.happen(11, at_us=now_us() - HOUR_US)
+    assert theirs["id"] == ours["id"]
+    async with connector(server, session, reconcile_s=0.05):
+        await until(lambda: session.saved >= 2)
+    assert session.pulled("event") == [ours["id"]]
+    assert len(session.canonical_ids("event")) == 2
+
+
+async def test_no_frame_whatever_it_holds_ends_the_connector(server: Platform) -> None:
+    # BT-a18
+    session = MemorySession()
+    chance = random.Random(3)
+    position = await server.move(11, push=False)
+    event = await server.happen(11, position_id=position["id"], push=False)
+    whole = {"devices": [server.devices[11]], "positions": [position], "events": [event]}
+    odd: list[Any] = [
+        None,
+        True,
+        -1,
+        0,
+        1e300,
+        2**60,
+        "",
+        "\u0000",
+        "x" * 300,
+        [],
+        {},
+        [[]],
+        {"id": 1},
+        [None, {"id": []}],
+    ]
+
+    def damaged(value: Any) -> Any:
+        if chance.random() < 0.08:
+            return chance.choice(odd)
+        if isinstance(value, dict):
+            return {key: damaged(each) for key, each in value.items() if chance.random() > 0.03}
+        return [damaged(each) for each in value] if isinstance(value, list) else value
+
+    async with connector(server, session, reconcile_s=0.05):
+        await settled(server, session)
+        for _ in range(400):
+            await server.push(damaged(whole))
+        last = await server.happen(12)
+        await until(lambda: last["id"] in session.pulled("event"))
+        passes = session.saved
+        await until(lambda: session.saved > passes + 1)
+    assert server.opened_sockets == 1
 
 
 async def test_a_new_bike_is_asked_for_when_it_reports(server: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
