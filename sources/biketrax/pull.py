@@ -104,6 +104,7 @@ class _Connector:
 
     async def _tend(self) -> None:
         """Fill gaps as they come, and compare everything now and then."""
+        await self._hear_news(_STEP_S)  # a pass that begins with the socket open leaves no gap behind it
         attempt, due = 0, time.monotonic()
         while True:
             whole = time.monotonic() >= due
@@ -123,9 +124,11 @@ class _Connector:
             self._session.beat()
             self._news.clear()
             if not self._feed.has_gap_behind:
-                wait_s = max(0.0, min(_STEP_S, due - time.monotonic()))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait_s)
+                await self._hear_news(max(0.0, min(_STEP_S, due - time.monotonic())))
+
+    async def _hear_news(self, timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_s)
 
     async def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -306,6 +306,18 @@ async def test_an_expired_session_is_renewed_for_rest_and_for_the_socket(server:
     assert server.session_count == 3
 
 
+async def test_a_socket_refused_for_its_session_is_opened_with_a_new_one(server: Platform) -> None:
+    # BT-a17
+    session = MemorySession()
+    async with connector(server, session):
+        await settled(server, session)
+        server.forget_sessions()
+        server.requests.clear()
+        await server.close_sockets()
+        await until(lambda: server.sockets)
+    assert [path for path, _ in server.requests][:3] == ["/api/socket", "/api/session", "/api/socket"]
+
+
 async def test_a_wrong_token_ends_with_what_to_do_and_without_the_token(
     server: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
