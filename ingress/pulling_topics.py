@@ -35,6 +35,7 @@ class TopicReader:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",  # what retention has taken is gone; the rest is read
             "queued.max.messages.kbytes": _QUEUED_KB,
+            "log_level": 2,  # what matters is raised
         }
         self._topic = topic
         self._next: dict[int, int] = {}

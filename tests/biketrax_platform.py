@@ -201,7 +201,7 @@ class Platform:
         if request.path in self.hanging:
             await asyncio.sleep(3600)
         if request.path in self.failing:
-            return web.Response(status=self.failing[request.path])
+            return web.Response(status=self.failing[request.path], headers={"Location": f"{self.url}/elsewhere"})
         if request.path.startswith("/api/") and request.path != "/api/session" and not self._authorized(request):
             return web.Response(status=401)
         return await handler(request)

@@ -89,7 +89,10 @@ class Api:
         if account.email:  # BT-a20
             basic = b64encode(f"{account.email}:{account.password.get_secret_value()}".encode()).decode()
             self._rest_headers["Authorization"] = f"Basic {basic}"
+        never = aiohttp.TraceConfig()
+        never.on_request_redirect.append(_refuse_redirect)
         self._http = aiohttp.ClientSession(
+            trace_configs=[never],  # opening a WebSocket takes no `allow_redirects`
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # hosts without a name have sessions too
             timeout=aiohttp.ClientTimeout(total=account.timeout_s),
         )
@@ -228,6 +231,12 @@ class Api:
                 return answer.status, bytes(body)
         except _CONNECTION_ERRORS as error:
             raise ApiError(f"/api/{path}: {_said(error)}") from None
+
+
+async def _refuse_redirect(_: object, __: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+    """Follow nobody anywhere: the session is this server's."""
+    redirect.response.close()
+    raise ApiError("the server sends us elsewhere: set BIKETRAX_URL to its final address", redirect.response.status)
 
 
 def _range(from_us: int, to_us: int) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ import orjson
 import pytest
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_admin import ensure_topics
 from fleetline.local.health import is_alive
+from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port
 from fleetline.settings import Settings
 from ingress.pulling import connectors, credential_of, prepare
@@ -96,6 +99,7 @@ def event_ids(found: list[Request], transport: str) -> set[int]:
     return {body["event"]["id"] for body in bodies if "event" in body}
 
 
+@pytest.mark.slow
 async def test_with_lost_webhooks_broken_sockets_and_a_killed_connector_nothing_is_missing_and_nothing_is_twice(
     topics: Settings, server: Platform
 ) -> None:
@@ -146,6 +150,40 @@ async def test_with_lost_webhooks_broken_sockets_and_a_killed_connector_nothing_
     log = connector.log_file.read_text()
     assert TOKEN not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.slow
+async def test_while_kafka_is_away_it_waits_and_then_nothing_is_missing(server: Platform, tmp_path: Path) -> None:
+    # BT-a19
+    settings = Settings().model_copy(update={"data_dir": tmp_path, "kafka_port": free_port()})
+    kafka = LocalKafka(settings)
+    settings = settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers})
+    kafka.start()
+    try:
+        await asyncio.to_thread(kafka.wait_ready)
+        ensure_topics(settings)
+        account = Account(settings, server)
+        connector = puller(settings, server, account)
+        with running(connector):
+            await eventually(lambda: server.sockets, what=connector.log_tail())
+            await server.happen(11)
+            await eventually(lambda: len(event_ids(requests(settings), "pull")) == 1)
+            await asyncio.to_thread(kafka.kill)
+            for number in range(20):
+                await server.happen(11 + number % 8)
+                if number == 10:
+                    await server.close_sockets()
+                await asyncio.sleep(0.1)
+            assert connector.is_running
+            kafka.start()
+            await asyncio.to_thread(kafka.wait_ready)
+            await eventually(lambda: event_ids(requests(settings), "pull") == set(server.events), 60)
+            assert connector.is_running  # it was never restarted
+            await eventually(lambda: is_alive(settings, "biketrax-pull"))
+        assert len(set(canonical_ids(requests(settings))["event"])) == 21
+        assert "Traceback" not in connector.log_file.read_text()
+    finally:
+        await asyncio.to_thread(kafka.stop)
 
 
 async def live(server: Platform, connector: Child) -> None:

@@ -355,6 +355,16 @@ async def test_no_error_of_the_session_quotes_the_token(server: Platform, caplog
     assert TOKEN not in repr(account(server))
 
 
+@pytest.mark.parametrize("path", ["/api/session", "/api/socket", "/api/devices", "/api/reports/events"])
+async def test_a_redirect_is_never_followed(server: Platform, path: str) -> None:
+    session = MemorySession()
+    server.failing[path] = 307
+    async with connector(server, session):
+        await until(lambda: session.counts.get("reconnects", 0) + session.counts.get("failed_passes", 0) >= 3)
+    assert path in {path for path, _ in server.requests}
+    assert "/elsewhere" not in {path for path, _ in server.requests}
+
+
 async def test_a_server_without_the_api_is_said_so(server: Platform) -> None:
     with pytest.raises(PullStopped, match="check BIKETRAX_URL"):
         await pull.run(account(server, url=f"{server.url}/elsewhere"), MemorySession())
