@@ -136,6 +136,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ("POST",)
     paths: tuple[str, ...] = ()
     """Routes besides `/in/<name>` and `/in/<name>/{<path_part>}`, as Starlette templates."""
+    websocket: bool = False
+    """Served on the WebSocket port too: the auth frame's token is presented as a bearer token, a frame's `data` is a body."""
     path_part: str = ""
     """Name of the optional last part of `/in/<name>/…`, e.g. `serial`."""
     secret_path_parts: tuple[str, ...] = ()

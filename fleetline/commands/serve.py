@@ -7,6 +7,7 @@ import click
 
 SERVERS = {
     "ingress": "ingress.server",
+    "websocket": "ingress.websocket_server",
     "processors": "processors.worker",
     "clickhouse": "sinks.clickhouse.server",
     "delivery": "sinks.delivery.worker",
@@ -38,6 +39,7 @@ def command(component: str) -> None:
 
     \b
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
+    websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
     processors   the Faust worker: normalize, identify, detect, route
     clickhouse   loads telemetry, events, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks
