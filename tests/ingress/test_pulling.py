@@ -1,6 +1,7 @@
 """The connector as a process on the real road: webhooks are lost, sockets break, it is killed, and nothing is missing."""
 
 import asyncio
+import importlib
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,9 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from fleetline.cli import main
 from fleetline.errors import FleetlineError
 from fleetline.kafka_admin import ensure_topics
 from fleetline.local.health import is_alive
@@ -302,6 +305,20 @@ async def test_the_latest_state_of_an_account_is_found(topics: Settings) -> None
 def test_connectors_are_derived_from_the_declarations() -> None:
     assert "biketrax-pull" in connectors(load_sources())
     assert set(connectors(load_sources())) == {f"{name}-pull" for name, each in load_sources().items() if each.pull}
+
+
+@pytest.mark.parametrize("name", list(connectors(load_sources())))
+def test_a_connector_is_a_module_with_configure_and_run(name: str) -> None:
+    module = importlib.import_module(connectors(load_sources())[name].pull)
+    assert callable(module.configure)
+    assert asyncio.iscoroutinefunction(module.run)
+
+
+def test_serve_names_the_connectors_when_there_is_no_such_component() -> None:
+    result = CliRunner().invoke(main, ["serve", "flespi-pull"])
+    assert result.exit_code == 2
+    assert "'flespi-pull' is not one of ingress, " in result.output
+    assert "biketrax-pull" in result.output
 
 
 def test_settings_that_cannot_work_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
