@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 
 
 def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
-    """Return every topic with its configuration. The registry is compacted and has one partition: its order is total."""
+    """Return every topic with its configuration. Compacted ones have one partition: their order is total."""
     topics = settings.topics
     kept = {
         "retention.ms": str(settings.retention_hours * HOUR_MS),
@@ -30,6 +30,7 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     return {
         **dict.fromkeys(names, kept),
         topics.registry: dict(TOPIC_CONFIG),
+        topics.pulls: {**TOPIC_CONFIG, "max.message.bytes": kept["max.message.bytes"]},
     }
 
 
@@ -57,7 +58,7 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> list[str]:
     wanted = [
         NewTopic(
             name,
-            num_partitions=1 if name == settings.topics.registry else settings.partitions,
+            num_partitions=1 if "cleanup.policy" in config else settings.partitions,
             replication_factor=settings.replication_factor,
             config=config,
         )

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     websocket_max_connections: int = 10_000
     """Devices of one process; more are turned away with 503."""
     mqtt_port: int = 1883
+    metrics_port: int = 0
+    """Port of `/metrics` of a component that has no other door, such as a pull connector; 0: none."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None

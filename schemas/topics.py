@@ -92,6 +92,11 @@ class Topics:
         return f"{self.prefix}receipts"
 
     @property
+    def pulls(self) -> str:
+        """Compacted: how far each pull connector has come; key: `source/credential id`."""
+        return f"{self.prefix}pulls"
+
+    @property
     def registry(self) -> str:
         """Compacted: one versioned registry object per key `kind/id`."""
         return f"{self.prefix}registry"

@@ -148,6 +148,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Query parameter that must name the credential's tenant, e.g. `tenantId`."""
     tenant_secret: bool = False
     """The tenant's integration secret opens this source too."""
+    pull: str = ""
+    """Module of the connector that fetches from the sender's platform, see `sources.pulling.Connector`; imported only by
+    `fleetline serve <name>-pull`, which exists when this is set."""
     links: tuple[str, ...] = ()
     """Where the vendor documents what is read here."""
 

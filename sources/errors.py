@@ -3,6 +3,7 @@
 * SourceError
   - Unreadable   a complete piece that cannot be read: quarantined with its reason, the rest of the batch goes on
   - Refused      an interactive client is told at once (400/413) and nothing is kept
+  - PullStopped  a pull connector cannot go on until a person does something
 """
 
 
@@ -29,3 +30,7 @@ class Refused(SourceError):
         super().__init__(detail)
         self.status = status
         self.detail = detail
+
+
+class PullStopped(SourceError):
+    """A pull connector cannot go on by itself. The text says what to do, and quotes no secret."""

@@ -1,5 +1,8 @@
 """`fleetline serve`: run one component, as a container would."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 SERVERS = {
@@ -11,8 +14,26 @@ SERVERS = {
 }
 
 
+class Component(click.ParamType):
+    """One of `SERVERS`, or the connector of a source; the sources are only read when it is none of the former."""
+
+    name = "component"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with the names there are."""
+        name = str(value)
+        if name not in SERVERS:
+            from ingress.pulling import connectors
+            from sources.catalog import load_sources
+
+            known = (*SERVERS, *connectors(load_sources()))
+            if name not in known:
+                self.fail(f"{name!r} is not one of {', '.join(known)}", param, ctx)
+        return name
+
+
 @click.command("serve")
-@click.argument("component", type=click.Choice(tuple(SERVERS)))
+@click.argument("component", type=Component())
 def command(component: str) -> None:
     r"""Run COMPONENT against KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL until SIGTERM.
 
@@ -22,15 +43,27 @@ def command(component: str) -> None:
     processors   the Faust worker: normalize, identify, detect, route
     clickhouse   loads telemetry, events, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks
+    SOURCE-pull  fetches from a sender's platform what it does not push, or pushed in vain, e.g. biketrax-pull
 
     It waits for Kafka and makes the topics that are missing. Exit status 0 after SIGTERM; anything else means it must be
     started again: no acknowledged record is lost by that.
     """
-    import importlib
-
     from fleetline.kafka_admin import ensure_topics
     from fleetline.settings import Settings
 
     settings = Settings()
+    serve = _server(component)
     ensure_topics(settings, timeout_s=120.0)
-    importlib.import_module(SERVERS[component]).serve(settings)
+    serve(settings)
+
+
+def _server(component: str) -> Callable[[Any], None]:
+    """Import a component. Raises FleetlineError when a connector's settings are not usable."""
+    import importlib
+
+    if component in SERVERS:
+        return importlib.import_module(SERVERS[component]).serve  # type: ignore[no-any-return]
+    from ingress.pulling import connectors, prepare
+    from sources.catalog import load_sources
+
+    return prepare(connectors(load_sources())[component])

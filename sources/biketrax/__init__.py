@@ -15,6 +15,7 @@ SOURCE = Source(
     credentials=(whole_authorization,),
     ordering_key=device_key,
     captured_headers=(TRANSACTION_HEADER,),
+    pull="sources.biketrax.pull",
     links=(
         "https://powunity.atlassian.net/wiki/spaces/BTAPI/pages/163348682/BikeTrax+API",
         "https://www.traccar.org/traccar-api/",
