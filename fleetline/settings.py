@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     ingress_port: int = 8080
     websocket_port: int = 8082
     mqtt_port: int = 1883
+    """8883 by convention when `tls_certificate` is set."""
+    mqtt_max_connections: int = 20_000
+    """Clients of one process; more are turned away. Each needs an open file."""
+    probe_port: int = 0
+    """Where `serve mqtt` answers `/healthz`, `/readyz` and `/metrics`; 0: nowhere."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None

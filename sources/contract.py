@@ -136,6 +136,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ("POST",)
     paths: tuple[str, ...] = ()
     """Routes besides `/in/<name>` and `/in/<name>/{<path_part>}`, as Starlette templates."""
+    mqtt_topics: tuple[str, ...] = ()
+    """MQTT topics, as `paths` are written: at most one `{part}`, a whole level. The user name is presented as a bearer token;
+    a part among `secret_path_parts` is a token too, and must belong to the connection's device or to one behind it."""
     path_part: str = ""
     """Name of the optional last part of `/in/<name>/…`, e.g. `serial`."""
     secret_path_parts: tuple[str, ...] = ()
