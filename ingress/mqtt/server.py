@@ -15,10 +15,11 @@ from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from ingress.metrics import IngressMetrics
 from ingress.mqtt.gate import Gate
+from ingress.mqtt.house import Phase, Seated
 from ingress.mqtt.metrics import MqttCounts
 from ingress.mqtt.packets import Reason
 from ingress.mqtt.probes import Probes
-from ingress.mqtt.session import Phase, Session
+from ingress.mqtt.session import Session
 from registry.follower import RegistryFollower
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,9 @@ class MqttServer:
         self.largest_packet = settings.max_body_bytes
         self._settings = settings
         self._sessions: set[Session] = set()
-        self._seats: dict[tuple[str, str], Session] = {}
+        self._seats: dict[tuple[str, str], Seated] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: dict[Session, None] = {}
+        self._waiting: dict[Seated, None] = {}
         self._carried = 0
         self._held = 0
         self._capacity = int(settings.max_in_flight_bytes * _ROOM)
@@ -98,7 +99,7 @@ class MqttServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def seat(self, session: Session, key: tuple[str, str]) -> None:
+    def seat(self, session: Seated, key: tuple[str, str]) -> None:
         """Note that a client is here; another connection of the same client must leave (MQTT-3.1.4-2).
 
         The key holds the credential: knowing another device's client id is not enough to throw it out.
@@ -113,7 +114,7 @@ class MqttServer:
         """Tell whether more may wait for Kafka."""
         return self._carried < self._capacity
 
-    def wait_for_room(self, session: Session) -> None:
+    def wait_for_room(self, session: Seated) -> None:
         """Let the session go on when there is room."""
         self._waiting[session] = None
 

@@ -4,15 +4,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
-from enum import IntEnum, IntFlag
-from typing import Any, Protocol
 
 from ingress.errors import NotDurable, RejectedRequest, TooManyRequests, Unauthorized
 from ingress.mqtt import packets as wire
 from ingress.mqtt.codec import Decoder, UnsupportedVersion
-from ingress.mqtt.gate import Forbidden, Gate, Passage
-from ingress.mqtt.metrics import MqttCounts, Outcome
+from ingress.mqtt.gate import Forbidden, Passage
+from ingress.mqtt.house import Hold, House, Link, Phase
+from ingress.mqtt.metrics import Outcome
+from ingress.mqtt.owed import CLOSES, Owed, Pending
 from ingress.mqtt.packets import Connect, Packet, Publish, Reason, Release, Subscribe, Unsubscribe, Violation
 from schemas.ids import new_id
 from sources.errors import Refused
@@ -33,90 +32,6 @@ _COME_BACK_S = (1.0, 5.0)
 _LARGE = 64 * 1024
 _OVERHEAD_BYTES = 1024
 """What a waiting message costs beside its payload."""
-_WAITING = -1
-
-
-class Link(Protocol):
-    """What a session needs of its transport: asyncio's and uvloop's have it."""
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-
-    def pause_reading(self) -> None:
-        """Take no more from the socket."""
-
-    def resume_reading(self) -> None:
-        """Go on."""
-
-    def close(self) -> None:
-        """End when everything is sent."""
-
-    def abort(self) -> None:
-        """End now."""
-
-
-class House(Protocol):
-    """What all sessions of one server share."""
-
-    gate: Gate
-    counts: MqttCounts
-    now: float
-    """Seconds, a second old at most."""
-    largest_packet: int
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
-        """Run a coroutine to its end, whatever becomes of the connection."""
-
-    def seat(self, session: "Session", key: tuple[str, str]) -> None:
-        """Note that a client is here; another connection of the same client must leave."""
-
-    def has_room(self) -> bool:
-        """Tell whether more may wait for Kafka. If not, `wait_for_room` calls `go_on` later."""
-
-    def wait_for_room(self, session: "Session") -> None:
-        """See `has_room`."""
-
-    def carry(self, difference: int) -> None:
-        """Count bytes that wait for Kafka."""
-
-    def hold(self, difference: int) -> bool:
-        """Count bytes of packets that are not complete; False when it is too much."""
-
-
-class Phase(IntEnum):
-    """Where a connection stands."""
-
-    NEW = 0
-    OPEN = 1
-    CLOSING = 2
-    """Nothing more is taken from the client."""
-    GONE = 3
-    """The socket is closed; complete packets that came before are still stored."""
-
-
-class Hold(IntFlag):
-    """Why nothing is taken from the client for now."""
-
-    NONE = 0
-    RATE = 1
-    """It is over its rate."""
-    UNWRITABLE = 2
-    """It does not take its acknowledgements."""
-    GIVEN_UP = 4
-    """A publish could not be made durable: nothing is acknowledged any more, and the connection ends."""
-    STOPPING = 8
-    """The server is about to stop."""
-
-
-class _Pending:
-    """An acknowledgement that is owed, in its place."""
-
-    __slots__ = ("kind", "packet_id", "reason")
-
-    def __init__(self, kind: int, packet_id: int, reason: int = _WAITING) -> None:
-        self.kind = kind
-        self.packet_id = packet_id
-        self.reason = reason
 
 
 class Session:
@@ -130,15 +45,14 @@ class Session:
 
     __slots__ = (
         "_carried", "_decoder", "_deferred", "_heard_at", "_held", "_hold", "_house", "_in_flight", "_keep_alive_s",
-        "_link", "_owed", "_paused", "_token", "_unreleased", "_whole_at", "level", "phase", "seat_key",
+        "_link", "_owed", "_paused", "_token", "_whole_at", "level", "phase", "seat_key",
     )  # fmt: skip
 
     def __init__(self, house: House, link: Link) -> None:
         self._house = house
         self._link = link
         self._decoder = Decoder(house.largest_packet)
-        self._owed: list[_Pending] = []
-        self._unreleased: set[int] | None = None
+        self._owed = Owed()
         self._deferred: Publish | None = None
         self._token = ""
         self._in_flight = 0
@@ -339,8 +253,7 @@ class Session:
             return
         pending = None
         if packet.qos:
-            pending = _Pending(wire.PUBACK if packet.qos == 1 else wire.PUBREC, packet.packet_id)
-            self._owed.append(pending)
+            pending = self._owed.add(wire.PUBACK if packet.qos == 1 else wire.PUBREC, packet.packet_id)
         size = len(packet.payload) + _OVERHEAD_BYTES
         self._in_flight += 1
         self._carried += size
@@ -349,13 +262,11 @@ class Session:
 
     def _is_repeated(self, packet_id: int) -> bool:
         """Answer a QoS 2 publish that has been stored already, and pass over one that is being stored."""
-        if self._unreleased is None:
-            self._unreleased = set()
-        if packet_id in self._unreleased:
-            self._owed.append(_Pending(wire.PUBREC, packet_id, 0))
+        if self._owed.is_stored(packet_id):
+            self._owed.add(wire.PUBREC, packet_id, 0)
             self._settle()
             return True
-        return any(each.packet_id == packet_id and each.kind == wire.PUBREC for each in self._owed)
+        return self._owed.is_being_stored(packet_id)
 
     def _defer(self, packet: Publish, wait_s: float) -> None:
         """Hold a client to its rate: its socket is not read until it may go on."""
@@ -377,14 +288,11 @@ class Session:
             self._end(Reason.NOT_AUTHORIZED, "")
             return
         kind = wire.PUBACK if packet.qos == 1 else wire.PUBREC
-        self._owed.append(_Pending(kind, packet.packet_id, Reason.NOT_AUTHORIZED))
+        self._owed.add(kind, packet.packet_id, Reason.NOT_AUTHORIZED)
         self._settle()
 
     def _release(self, packet: Release) -> None:
-        known = self._unreleased is not None and packet.packet_id in self._unreleased
-        if known and self._unreleased is not None:
-            self._unreleased.discard(packet.packet_id)
-        reason = 0 if known or self.level < wire.V5 else Reason.PACKET_ID_NOT_FOUND
+        reason = 0 if self._owed.release(packet.packet_id) or self.level < wire.V5 else Reason.PACKET_ID_NOT_FOUND
         self._write(wire.acknowledgement(wire.PUBCOMP, packet.packet_id, reason))
 
     def _subscribe(self, packet: Subscribe) -> None:
@@ -402,7 +310,7 @@ class Session:
 
     # --- storing and acknowledging -------------------------------------------------------------------------------------
 
-    async def _store(self, passage: Passage, qos: int, size: int, pending: _Pending | None) -> None:
+    async def _store(self, passage: Passage, qos: int, size: int, pending: Pending | None) -> None:
         started = time.perf_counter()
         counts = self._house.counts
         source = passage.acceptance.source.name
@@ -423,36 +331,29 @@ class Session:
         self.go_on()
 
     def _outcome(self, error: Exception, source: str) -> tuple[Outcome, int]:
-        """Say what becomes of a publish that was not stored. Reasons above 0xFF close the connection."""
+        """Say what becomes of a publish that was not stored. With `CLOSES`, the connection ends."""
         if isinstance(error, Refused):
             bad = Reason.PAYLOAD_FORMAT_INVALID if error.status == 400 else Reason.QUOTA_EXCEEDED
             return Outcome.REFUSED, bad
         if isinstance(error, NotDurable):
-            return Outcome.NOT_DURABLE, _CLOSES | Reason.QUOTA_EXCEEDED
+            return Outcome.NOT_DURABLE, CLOSES + Reason.QUOTA_EXCEEDED
         if isinstance(error, RejectedRequest):
             log.error("a publish to source %s can never be stored: %s", source, error.detail)
         else:
             log.error("a publish to source %s failed", source, exc_info=error)
-        return Outcome.FAILED, _CLOSES | Reason.IMPLEMENTATION_ERROR
+        return Outcome.FAILED, CLOSES + Reason.IMPLEMENTATION_ERROR
 
     def _settle(self) -> None:
         """Send the acknowledgements that are due, in order; one that can never be sent ends the connection."""
-        owed = self._owed
         if self.phase is not Phase.OPEN or self._hold & Hold.GIVEN_UP:
-            owed.clear()
-        answers: list[bytes] = []
-        while owed and owed[0].reason != _WAITING:
-            first = owed.pop(0)
-            if first.reason >= _CLOSES:
-                self._write(b"".join(answers))
-                self._give_up(Reason(first.reason & 0xFF))
-                return
-            if first.kind == wire.PUBREC and first.reason < Reason.UNSPECIFIED and self._unreleased is not None:
-                self._unreleased.add(first.packet_id)
-            answers.append(wire.acknowledgement(first.kind, first.packet_id, first.reason))
+            self._owed.clear()
+            return
+        answers, ending = self._owed.due()
         if answers:
-            self._write(answers[0] if len(answers) == 1 else b"".join(answers))
-        if self._unreleased is not None and len(self._unreleased) > UNRELEASED:
+            self._link.write(answers)
+        if ending is not None:
+            self._give_up(ending)
+        elif self._owed.unreleased > UNRELEASED:
             self._end(Reason.RECEIVE_MAXIMUM_EXCEEDED, "too many publishes without PUBREL")
 
     def _give_up(self, reason: Reason) -> None:
@@ -490,6 +391,3 @@ class Session:
             self.phase = Phase.CLOSING
             self._whole_at = self._house.now
             self._link.close()
-
-
-_CLOSES = 0x100
