@@ -15,7 +15,7 @@ from fleetline.settings import Settings
 from registry.model import Credential
 from registry.store import RegistryStore
 from schemas.ids import new_id
-from tests.support import child, read_all, running, until
+from tests.support import child, running, until
 
 
 @dataclass
@@ -27,14 +27,21 @@ class Served:
     tokens: dict[str, str]
     devices: dict[str, str]
     credentials: dict[str, Credential]
+    _reader: "TopicReader | None" = None
 
     @property
     def port(self) -> int:
         return self.settings.mqtt_port
 
     def stored(self) -> list[Any]:
-        """Return the raw records, in the order of each partition."""
-        return read_all(self.settings, self.settings.topics.raw("device"))
+        """Return the raw records that are durable now, in the order of each partition."""
+        if self._reader is None:
+            self._reader = TopicReader(self.settings)
+        return self._reader.read()
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.consumer.close()
 
     def bodies(self) -> list[bytes]:
         return [record.value() for record in self.stored()]
@@ -47,6 +54,30 @@ class Served:
 
     def log(self) -> str:
         return self.process.log_file.read_text(encoding="utf-8")
+
+
+class TopicReader:
+    """Reads the raw topic to its present end, and later what came since: a consumer of its own would cost a second each time."""
+
+    def __init__(self, settings: Settings) -> None:
+        from confluent_kafka import Consumer, TopicPartition
+
+        topic = settings.topics.raw("device")
+        quick = {"fetch.wait.max.ms": 20, "fetch.queue.backoff.ms": 20, "enable.auto.commit": False}
+        self.consumer = Consumer({**settings.kafka_config(), "group.id": "reader", **quick})
+        self._partitions = [TopicPartition(topic, each, 0) for each in range(settings.partitions)]
+        self._records: list[list[Any]] = [[] for _ in self._partitions]
+        self.consumer.assign(self._partitions)
+
+    def read(self) -> list[Any]:
+        """Return all records."""
+        ends = [self.consumer.get_watermark_offsets(each, timeout=10)[1] for each in self._partitions]
+        while any(end > len(records) for end, records in zip(ends, self._records, strict=True)):
+            message = self.consumer.poll(10)
+            assert message is not None
+            assert message.error() is None, message.error()
+            self._records[message.partition()].append(message)
+        return [record for records in self._records for record in records]
 
 
 @contextmanager
@@ -70,7 +101,9 @@ def serving(settings: Settings, **environment: str) -> Iterator[Served]:
     process._environment.update(FLEETLINE_MQTT_PORT=str(settings.mqtt_port), **environment)
     with running(process):
         until(lambda: is_alive(settings, "mqtt"), 40, "the server listens")
-        yield Served(settings, process, tokens, {name: each.id for name, each in owners.items()}, credentials)
+        served = Served(settings, process, tokens, {name: each.id for name, each in owners.items()}, credentials)
+        yield served
+        served.close()
 
 
 @dataclass
