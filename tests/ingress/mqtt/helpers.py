@@ -83,11 +83,12 @@ class TopicReader:
 @contextmanager
 def serving(settings: Settings, **environment: str) -> Iterator[Served]:
     """Run `fleetline serve mqtt` with a tenant, a device with two tokens, a stranger, a gateway and its child."""
-    settings = settings.model_copy(update={"mqtt_port": free_port()})
+    folder = settings.data_dir / new_id()  # of its own: signs of life of another server there would be taken for its
+    settings = settings.model_copy(update={"mqtt_port": free_port(), "data_dir": folder})
     tokens: dict[str, str] = {}
     credentials: dict[str, Credential] = {}
     with RegistryStore(settings) as store:
-        tenant = store.create_tenant("T")
+        tenant = store.create_tenant(f"T {new_id()}")
         gateway = store.create_device(tenant, "Gateway", gateway=True)
         owners = {
             "device": store.create_device(tenant, "Device"),
