@@ -44,6 +44,8 @@ class IngressApp:
     def __init__(self, starlette: Starlette, doors: Mapping[str, Door]) -> None:
         self._starlette = starlette
         self._doors = doors
+        self.doors = {path.encode(): door for path, door in doors.items()}
+        """Doors by path as it stands in a request line, for `ingress.connection`."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection event."""

@@ -1,14 +1,16 @@
-"""One door: a raw ASGI callable that takes one source's requests on one route.
+"""One door: takes one source's requests on one route, and says what each is answered.
 
 The order is fixed: authenticate, read within the limit, inflate, check, make durable, and only then 200.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
 import orjson
 
 from ingress.acceptance import Acceptance
@@ -22,25 +24,54 @@ log = logging.getLogger(__name__)
 
 _LENGTH_DIGITS = 18
 """More are no length: Python refuses to read thousands of them."""
-_RAW_NAMES: dict[str, bytes] = {}
-_EMPTY = {"type": "http.response.body", "body": b""}
-_OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+
+Pairs = list[tuple[bytes, bytes]]
+Read = Callable[[int], Awaitable[bytes]]
+"""Returns the whole body, never more than so many bytes. Raises TooLarge, or Truncated when the sender went away."""
 
 
-class AsgiHeaders(Mapping[str, str]):
+class Answer(msgspec.Struct, frozen=True):
+    """What a request is answered."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+    def wire(self, keep_alive: bool) -> bytes:
+        """Return it as it goes over an HTTP/1.1 connection."""
+        lines = [b"HTTP/1.1 %d %s" % (self.status, HTTPStatus(self.status).phrase.encode())]
+        lines += [name + b": " + value for name, value in self.headers]
+        lines.append(b"content-length: %d" % len(self.body))
+        if not keep_alive:
+            lines.append(b"connection: close")
+        return b"\r\n".join([*lines, b"", self.body])
+
+
+OK = Answer(200)
+
+
+class _RawNames(dict[str, bytes]):
+    """Names of headers as they stand on the wire; they are ours, never a stranger's, so they are few."""
+
+    def __missing__(self, name: str) -> bytes:
+        raw = self[name] = name.encode("latin-1", "replace")
+        return raw
+
+
+_RAW_NAMES = _RawNames()
+
+
+class WireHeaders(Mapping[str, str]):
     """The request's headers, decoded only when looked at. Names are lower-case; a repeated header keeps its last value."""
 
     __slots__ = ("_raw",)
 
-    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, pairs: Pairs) -> None:
         self._raw = dict(pairs)
 
     def get(self, name: str, default: Any = "") -> Any:
-        """Return a header's value, Latin-1 as HTTP has it. `name` is one of ours, never a stranger's."""
-        raw_name = _RAW_NAMES.get(name)
-        if raw_name is None:
-            raw_name = _RAW_NAMES[name] = name.encode("latin-1", "replace")
-        value = self._raw.get(raw_name)
+        """Return a header's value, Latin-1 as HTTP has it."""
+        value = self._raw.get(_RAW_NAMES[name])
         return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
@@ -63,82 +94,86 @@ class Door:
         self._counts = counts
         self._https_only = https_only
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request: 200 and an empty body once it is durable, else what `ingress.errors` says."""
-        if scope["method"] not in self._source.methods:
-            await self._answer(send, 405, "", [(b"allow", ", ".join(self._source.methods).encode())])
-            return
-        if self._https_only and scope["scheme"] != "https":
-            await self._answer(send, 403, "use https", [])
-            return
+    async def answer(
+        self, method: str, scheme: str, pairs: Pairs, query: bytes, path_params: Mapping[str, str], read: Read
+    ) -> Answer:
+        """Answer one request: 200 and an empty body once it is durable, else what `ingress.errors` says. Never raises."""
         started = time.perf_counter()
         try:
-            size = await self._accept(scope, receive)
+            if method not in self._source.methods:
+                return self._refused(Answer(405, ((b"allow", ", ".join(self._source.methods).encode()),)))
+            if self._https_only and scheme != "https":
+                return self._refused(_problem(403, "use https"))
+            headers = WireHeaders(pairs)
+            request = Request(
+                method=method,
+                path=self._template,
+                path_params=path_params,
+                query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else NOTHING,
+                headers=headers,
+                content_type=headers.get("content-type"),
+            )
+            acceptance = self._acceptance
+            credential = acceptance.authenticate(request)
+            _check_length(headers.get("content-length"), acceptance.limit)
+            body = await read(acceptance.limit)
+            request.body = inflate(body, headers.get("content-encoding"), acceptance.limit)
+            await acceptance.store(request, credential)
         except Exception as error:  # noqa: BLE001  whatever happened, the sender gets a status
-            await self._refuse(send, error)
-            return
-        await send(_OK)
-        await send(_EMPTY)
-        self._counts.accepted(size, time.perf_counter() - started)
+            return self._refused(self._explain(error))
+        self._counts.accepted(len(request.body), time.perf_counter() - started)
+        return OK
 
-    async def _accept(self, scope: Any, receive: Any) -> int:
-        headers = AsgiHeaders(scope["headers"])
-        query = scope["query_string"]
-        request = Request(
-            method=scope["method"],
-            path=self._template,
-            path_params=scope.get("path_params") or NOTHING,
-            query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else NOTHING,
-            headers=headers,
-            content_type=headers.get("content-type"),
-        )
-        acceptance = self._acceptance
-        credential = acceptance.authenticate(request)
-        body = await _read(headers, receive, acceptance.limit)
-        request.body = inflate(body, headers.get("content-encoding"), acceptance.limit)
-        await acceptance.store(request, credential)
-        return len(request.body)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request over ASGI."""
 
-    async def _refuse(self, send: Any, error: Exception) -> None:
+        async def read(limit: int) -> bytes:
+            return await _read(receive, limit)
+
+        answer = await self.answer(
+            scope["method"], scope["scheme"], scope["headers"], scope["query_string"],
+            scope.get("path_params") or NOTHING, read,
+        )  # fmt: skip
+        headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _refused(self, answer: Answer) -> Answer:
+        self._counts.refused(answer.status)
+        return answer
+
+    def _explain(self, error: Exception) -> Answer:
+        """Say what went wrong: an empty body for 401 (AP-a11), else a small problem document (RFC 9457)."""
         status, detail = status_and_detail(error)
         if not isinstance(error, RejectedRequest | Refused):
             log.error("request to %s failed", self._template, exc_info=error)
-        retry_after_s = getattr(error, "retry_after_s", 0)
-        extra = [(b"retry-after", b"%d" % retry_after_s)] if retry_after_s else []
-        await self._answer(send, status, detail, extra)
-
-    async def _answer(self, send: Any, status: int, detail: str, extra: list[tuple[bytes, bytes]]) -> None:
-        """Send an error: an empty body for 401 (AP-a11), else a small problem document (RFC 9457)."""
-        body = b"" if status == 401 or not detail else orjson.dumps({"status": status, "detail": detail})
-        headers = [(b"content-length", b"%d" % len(body)), *extra]
-        if body:
-            headers.append((b"content-type", b"application/problem+json"))
-        self._counts.refused(status)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        wait_s = getattr(error, "retry_after_s", 0)
+        return _problem(status, detail, *([(b"retry-after", b"%d" % wait_s)] if wait_s else []))
 
 
-async def _read(headers: AsgiHeaders, receive: Any, limit: int) -> bytes:
-    """Read the whole body, never more than `limit` bytes. Raises TooLarge, or Truncated when the sender went away."""
-    announced = headers.get("content-length")
+def _problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
+    if status == 401 or not detail:
+        return Answer(status, headers)
+    body = orjson.dumps({"status": status, "detail": detail})
+    return Answer(status, (*headers, (b"content-type", b"application/problem+json")), body)
+
+
+def _check_length(announced: str, limit: int) -> None:
     if announced.isdecimal() and (len(announced) > _LENGTH_DIGITS or int(announced) > limit):
         raise TooLarge(f"the body is larger than {limit} bytes")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body") and message["type"] == "http.request":
-        if len(body) > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+
+
+async def _read(receive: Any, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise Truncated("the sender went away before the body was complete")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
-    if message["type"] == "http.disconnect":
-        raise Truncated("the sender went away before the body was complete")
+        more = message.get("more_body", False)
     return b"".join(parts)

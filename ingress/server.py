@@ -20,7 +20,7 @@ def serve(settings: Settings) -> None:
     import uvicorn
 
     from ingress.app import build_app
-    from ingress.connection import Connection
+    from ingress.connection import Connection, sweep
     from ingress.intake import spool_of
     from ingress.producer import KafkaProducer
     from registry.follower import RegistryFollower
@@ -29,6 +29,7 @@ def serve(settings: Settings) -> None:
     follower = RegistryFollower(settings)
 
     async def watch() -> None:
+        sweep(server.server_state.connections)
         if follower.failed is not None:
             log.critical("the registry can no longer be followed: %s", follower.failed)
             server.should_exit = True
@@ -50,7 +51,6 @@ def serve(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,  # the client's address decides nothing here
             date_header=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=6,
             backlog=4096,
             callback_notify=watch,

@@ -6,6 +6,9 @@ KMH_PER_M_S = 3.6
 V_PER_MV = 0.001
 KM_PER_M = 0.001
 HOURS_PER_MS = 1 / 3_600_000
+M_PER_KM = 1000.0
+MS_PER_HOUR = 3_600_000.0
+"""To divide by: a quotient is the nearest double there is, so nothing has to be rounded away."""
 SECONDS_PER_MS = 0.001
 HOURS_PER_S = 1 / 3600
 KMH_PER_MPH = 1.609344
@@ -13,8 +16,17 @@ PERCENT_PER_HUNDREDTH = 0.01
 PERCENT_PER_TENTH = 0.1
 CELSIUS_PER_CENTIDEGREE = 0.01
 V_PER_CV = 0.01
+CELSIUS_PER_FAHRENHEIT = 5 / 9
+CELSIUS_AT_0_F = -160 / 9
+CELSIUS_AT_0_K = -273.15
+PERCENT_PER_ONE = 100.0
 
 
 def scaled(value: float, factor: float) -> float:
     """Multiply, and round away the dust binary fractions leave behind (12,345 mV is 12.345 V, not 12.345000000000001)."""
     return round(value * factor, 9)
+
+
+def shifted(value: float, factor: float, offset: float) -> float:
+    """Convert between scales with different zeros (212 °F is 100 °C), without the dust of binary fractions."""
+    return round(value * factor + offset, 9)

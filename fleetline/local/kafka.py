@@ -103,7 +103,7 @@ class LocalKafka:
         if not (self._home / "data" / "meta.properties").exists():
             format_command = [
                 java(), *options, "-cp", jars, "kafka.tools.StorageTool",
-                "format", "-t", _new_cluster_id(), "-c", str(properties), "--ignore-formatted",
+                "format", f"--cluster-id={_new_cluster_id()}", "-c", str(properties), "--ignore-formatted",
             ]  # fmt: skip
             formatting = Child("Kafka's storage tool", format_command, log_file, {})
             formatting.start()

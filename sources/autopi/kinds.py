@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-from schemas.units import KMH_PER_MPH
+from schemas.units import (
+    CELSIUS_AT_0_F,
+    CELSIUS_AT_0_K,
+    CELSIUS_PER_FAHRENHEIT,
+    KMH_PER_M_S,
+    KMH_PER_MPH,
+    PERCENT_PER_ONE,
+    V_PER_MV,
+)
 
 COLUMNS: Mapping[str, str] = {
     "alt": "altitude_m",
@@ -11,12 +19,15 @@ COLUMNS: Mapping[str, str] = {
     "hdop": "hdop",
     "pdop": "pdop",
 }
-"""Fields of `track.pos` that are columns. `sog` is km/h in the device's code; the guide states no unit (AP-c04)."""
+"""Fields of a position that are columns. `sog` is km/h in the device's code; the guide states no unit (AP-c04)."""
+
+_AXES = {"x": "x.acceleration", "y": "y.acceleration", "z": "z.acceleration"}
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "obd.bat": {"voltage": "external.powersource.voltage", "level": "battery.level", "state": "battery.state"},
     "ec2x.data_usage": {"sent": "network.sent", "recv": "network.received"},
-    "acc.xyz": {"x": "x.acceleration", "y": "y.acceleration", "z": "z.acceleration"},
+    "acc.xyz": _AXES,
+    "acc.acc_xyz": _AXES,
     "rpi.temp": {"cpu": "pcb.temperature", "value": "pcb.temperature"},
     "obd.rpm": {"value": "engine.rpm"},
     "obd.speed": {"value": "vehicle.speed"},
@@ -28,20 +39,45 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "obd.ambiant_air_temp": {"value": "ambient.air.temperature"},
     "obd.ambient_air_temp": {"value": "ambient.air.temperature"},
     "obd.throttle_pos": {"value": "throttle.level"},
+    "obd.elm_voltage": {"value": "external.powersource.voltage"},
+    "obd.vin": {"value": "vehicle.vin"},
 }
 """`@t` -> field -> canonical name. AutoPi has no battery of its own: the one `obd.bat` measures is the vehicle's."""
 
-TEXTS = frozenset(("battery.state",))
+NESTED: Mapping[str, Mapping[str, Mapping[str, str]]] = {"acc.gyro_acc_xyz": {"acc": _AXES}}
+"""`@t` -> field that is an object -> its fields -> canonical name."""
 
-_PERCENT = dict.fromkeys(("%", "percent"), 1.0)
-_CELSIUS = dict.fromkeys(("c", "°c", "celsius", "degc", "degree_celsius"), 1.0)
-_KMH = dict.fromkeys(("kph", "kmh", "km/h", "kilometer_per_hour", "kilometer / hour"), 1.0)
-_RPM = dict.fromkeys(("rpm", "revolutions_per_minute", "revolution / minute"), 1.0)
-_LITRES_PER_HOUR = dict.fromkeys(("lph", "l/h", "liters_per_hour", "liter_per_hour", "liter / hour"), 1.0)
+TEXTS = frozenset(("battery.state", "vehicle.vin"))
 
-UNITS: Mapping[str, Mapping[str, float]] = {
+Unit = tuple[float, float]
+"""What a value is multiplied by, and what is added then."""
+AS_IT_IS: Unit = (1.0, 0.0)
+
+_PERCENT = {"%": AS_IT_IS, "percent": AS_IT_IS, "ratio": (PERCENT_PER_ONE, 0.0)}
+_CELSIUS = {
+    **dict.fromkeys(("c", "°c", "celsius", "degc", "degree_celsius", "degrees_celsius"), AS_IT_IS),
+    **dict.fromkeys(
+        ("f", "°f", "fahrenheit", "degf", "degree_fahrenheit", "degrees_fahrenheit"),
+        (CELSIUS_PER_FAHRENHEIT, CELSIUS_AT_0_F),
+    ),
+    **dict.fromkeys(("k", "kelvin", "degk"), (1.0, CELSIUS_AT_0_K)),
+}
+_KMH = {
+    **dict.fromkeys(("kph", "kmh", "km/h", "kilometer_per_hour", "kilometers_per_hour", "kilometer/hour"), AS_IT_IS),
+    **dict.fromkeys(
+        ("mph", "mi/h", "mile_per_hour", "miles_per_hour", "mile/hour"),
+        (KMH_PER_MPH, 0.0),
+    ),
+    **dict.fromkeys(("m/s", "mps", "meter/second", "meter_per_second"), (KMH_PER_M_S, 0.0)),
+}
+_RPM = dict.fromkeys(("rpm", "1/min", "revolutions_per_minute", "revolution_per_minute", "revolution/minute"), AS_IT_IS)
+_LITRES_PER_HOUR = dict.fromkeys(("lph", "l/h", "liters_per_hour", "liter_per_hour", "liter/hour"), AS_IT_IS)
+_VOLT = {**dict.fromkeys(("v", "volt", "volts"), AS_IT_IS), **dict.fromkeys(("mv", "millivolt"), (V_PER_MV, 0.0))}
+
+UNITS: Mapping[str, Mapping[str, Unit]] = {
+    "obd.elm_voltage": _VOLT,
     "obd.rpm": _RPM,
-    "obd.speed": _KMH | {"mph": KMH_PER_MPH},
+    "obd.speed": _KMH,
     "obd.coolant_temp": _CELSIUS,
     "obd.intake_temp": _CELSIUS,
     "obd.ambiant_air_temp": _CELSIUS,
@@ -52,4 +88,13 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "obd.throttle_pos": _PERCENT,
     "obd.fuel_rate": _LITRES_PER_HOUR,
 }
-"""`@t` -> unit as written -> factor. A value in a unit not listed here keeps its own name: nothing is guessed."""
+"""`@t` -> unit as written, in lower case without spaces -> conversion. A value in another unit keeps its own name: nothing
+is guessed."""
+
+
+def unit_of(kind: str, written: object) -> Unit | None:
+    """Say how values of `kind` are converted; None when their unit is stated and not known."""
+    if not isinstance(written, str) or not written:
+        return AS_IT_IS
+    units = UNITS.get(kind)
+    return AS_IT_IS if units is None else units.get("".join(written.lower().split()))

@@ -1,19 +1,23 @@
 """AutoPi items to readings: `@t` says what the other fields mean, `@ts` when (AP-a03)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from schemas.records import NAN
-from schemas.units import scaled
-from sources.autopi.kinds import COLUMNS, FIELDS, TEXTS, UNITS
-from sources.contract import Identity, Reading, Request
+from schemas.units import shifted
+from sources.autopi.events import read_event
+from sources.autopi.kinds import AS_IT_IS, FIELDS, NESTED, TEXTS, Unit, unit_of
+from sources.autopi.position import keep_raw, read_loc, read_track
+from sources.contract import NOTHING, Identity, Reading, Request
 from sources.errors import Unreadable
 from sources.values import as_object, json_items, number_or, put, put_all, time_or_zero
 
 UNIT_HEADER = "unit-id"
 UNIT_PART = "device"
 _META = frozenset(("@t", "@ts"))
-_NOTHING: dict[str, Any] = {}
+_WORTH_KEEPING = 100
+"""Characters of a unit that is remembered; longer ones are no device's and would fill the memory."""
 
 
 def ordering_key(request: Request) -> str:
@@ -34,94 +38,64 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
         raise Unreadable("no_type", "the item has no `@t`")
     unit = ordering_key(request)
     stamp = record.get("@ts")
+    sent = time_or_zero(stamp)
     reading = Reading(
         type=kind,
         source_device=unit,
-        identities=_identities(unit),
-        sent_us=time_or_zero(stamp),
+        identities=_identities(unit) if len(unit) <= _WORTH_KEEPING else _identities.__wrapped__(unit),
+        sent_us=sent,
         natural_key=f"{kind}|{stamp}" if stamp else "",
     )
-    if stamp and not reading.sent_us:
+    if stamp and not sent:
         put(reading, "autopi.@ts", stamp)
     if kind.startswith("event."):
-        _event(reading, kind, record)
+        read_event(reading, kind, record)
+        if "loc" in record:
+            read_loc(reading, record["loc"], keep=False)
+    elif kind.startswith("track.") or kind.endswith(".pos"):
+        read_track(reading, record)
     else:
         _telemetry(reading, kind, record)
     return (reading,)
 
 
+@lru_cache(maxsize=16_384)
 def _identities(unit: str) -> tuple[Identity, ...]:
     if not unit:
         return ()
     return (Identity("external_id", unit), Identity("serial", unit), Identity("name", unit), Identity("id", unit))
 
 
-def _event(reading: Reading, kind: str, record: dict[str, Any]) -> None:
-    """Take an event: its name is `@tag` (AP-a10), everything else is its attributes; none is fine (AP-a08)."""
-    tag = record.get("@tag")
-    reading.event_type = tag if isinstance(tag, str) and tag else kind
-    reading.event_attributes = {key: value for key, value in record.items() if key not in _META and key != "@tag"}
-    if "loc" in record:
-        _position(reading, record["loc"], keep=False)
-
-
 def _telemetry(reading: Reading, kind: str, record: dict[str, Any]) -> None:
-    is_position = kind.startswith("track.")
-    fields = FIELDS.get(kind, _NOTHING)
-    factor = _factor(kind, record.get("unit"))
-    flat = [NAN, NAN]
+    fields = FIELDS.get(kind, NOTHING)
+    nested = NESTED.get(kind, NOTHING)
+    unit = unit_of(kind, record.get("unit"))
     for key, value in record.items():
         if key in _META:
             continue
-        if key == "loc":
-            _position(reading, value, keep=True)
-        elif is_position and _column(reading, key, value, flat):
+        if key == "unit" and _is_undone(unit, record):
             continue
-        elif key in fields and _canonical(reading, fields[key], value, factor, kind):
+        if key in nested and isinstance(value, dict):
+            _fields(reading, f"autopi.{key}.", value, nested[key])
+        elif key == "loc":
+            read_loc(reading, value, keep=True)
+        elif key in fields and _canonical(reading, fields[key], value, unit, kind):
             if isinstance(value, dict):
-                _rest(reading, key, value)
+                _rest(reading, key, value, kind)
         else:
-            _keep(reading, key, value)
-    if is_position:
-        if "loc" not in record:
-            _flat_position(reading, flat[0], flat[1])
-        if reading.latitude != reading.latitude:
-            reading.fix_valid = 0  # without a fix there is no `loc`
+            keep_raw(reading, key, value)
 
 
-def _column(reading: Reading, key: str, value: Any, flat: list[float]) -> bool:
-    """Put a field of a position where it belongs. False: it has no column, or its value does not fit there."""
-    number = number_or(value, NAN)
-    if number != number:
-        return False
-    column = COLUMNS.get(key)
-    if column is not None:
-        if column == "course_deg" and not 0 <= number <= 360:
-            return False
-        setattr(reading, column, float(number))
-        if key == "sog":
-            reading.numbers["autopi.sog"] = number
-        return True
-    if key == "nsat" and 0 <= number <= 255:
-        reading.satellites = int(number)
-        return True
-    if key in {"loc.lat", "loc.lon"}:
-        flat[key == "loc.lon"] = float(number)
-        return True
-    return False
+def _fields(reading: Reading, prefix: str, values: dict[str, Any], names: Mapping[str, str]) -> None:
+    for key, value in values.items():
+        if key not in names or not _canonical(reading, names[key], value, AS_IT_IS, ""):
+            put_all(reading, prefix, {key: value})
 
 
-def _factor(kind: str, unit: Any) -> float:
-    """Say what a value is multiplied by to be in the vocabulary's unit; NaN when its unit is not known."""
-    units = UNITS.get(kind)
-    if units is None or not isinstance(unit, str) or not unit:
-        return 1.0
-    return units.get(unit.strip().lower(), NAN)
-
-
-def _canonical(reading: Reading, name: str, value: Any, factor: float, kind: str) -> bool:
+def _canonical(reading: Reading, name: str, value: Any, unit: Unit | None, kind: str) -> bool:
+    """Put a value under its canonical name. False: it is none that fits there, or its unit is not known."""
     if isinstance(value, dict):  # rpi.temp: {"cpu": {"value": 48.3, "unit": "C"}}
-        factor = _factor(kind, value.get("unit"))
+        unit = unit_of(kind, value.get("unit"))
         value = value.get("value")
     if name in TEXTS:
         if not isinstance(value, str):
@@ -129,46 +103,24 @@ def _canonical(reading: Reading, name: str, value: Any, factor: float, kind: str
         reading.texts[name] = value
         return True
     number = number_or(value, NAN)
-    converted = number if factor == 1.0 else scaled(number, factor)
-    if converted != converted or abs(converted) == float("inf"):
+    if unit is None or number != number:
+        return False
+    converted = number if unit is AS_IT_IS else shifted(number, *unit)
+    if abs(converted) == float("inf"):
         return False
     reading.numbers[name] = converted
     return True
 
 
-def _rest(reading: Reading, key: str, value: dict[str, Any]) -> None:
-    put_all(reading, f"autopi.{key}.", {name: each for name, each in value.items() if name != "value"})
+def _is_undone(unit: Unit | None, values: dict[str, Any]) -> bool:
+    """Tell whether the value was converted: beside it the unit as sent would be wrong."""
+    if unit is None or unit is AS_IT_IS:
+        return False
+    number = number_or(values.get("value"), NAN)
+    return number == number
 
 
-def _keep(reading: Reading, key: str, value: Any) -> None:
-    if isinstance(value, dict) and value:
-        put_all(reading, f"autopi.{key}.", value)
-    else:
-        put(reading, f"autopi.{key}", value)
-
-
-def _position(reading: Reading, loc: Any, *, keep: bool) -> None:
-    """Take `loc`: {"lat": …, "lon": …}, or "lat,lon" as the cloud stores it. `keep` what cannot be used."""
-    latitude = longitude = NAN
-    if isinstance(loc, dict):
-        latitude, longitude = number_or(loc.get("lat"), NAN), number_or(loc.get("lon"), NAN)
-    elif isinstance(loc, str):
-        first, _, second = loc.partition(",")
-        latitude, longitude = number_or(first, NAN), number_or(second, NAN)
-    if keep and (latitude != latitude or longitude != longitude):
-        _keep(reading, "loc", loc)
-    elif keep and isinstance(loc, dict) and len(loc) > 2:
-        put_all(reading, "autopi.loc.", {key: value for key, value in loc.items() if key not in {"lat", "lon"}})
-    _fix(reading, latitude, longitude)
-
-
-def _flat_position(reading: Reading, latitude: float, longitude: float) -> None:
-    """Take `loc.lat` and `loc.lon` as the cloud's exports name them; one without the other is kept as it is."""
-    if (latitude == latitude) != (longitude == longitude):
-        put(reading, *(("autopi.loc.lat", latitude) if latitude == latitude else ("autopi.loc.lon", longitude)))
-    _fix(reading, latitude, longitude)
-
-
-def _fix(reading: Reading, latitude: float, longitude: float) -> None:
-    if latitude == latitude and longitude == longitude and (latitude or longitude):
-        reading.latitude, reading.longitude = float(latitude), float(longitude)
+def _rest(reading: Reading, key: str, value: dict[str, Any], kind: str) -> None:
+    undone = _is_undone(unit_of(kind, value.get("unit")), value)
+    left = {name: each for name, each in value.items() if name != "value" and not (undone and name == "unit")}
+    put_all(reading, f"autopi.{key}.", left)

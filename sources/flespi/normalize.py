@@ -1,29 +1,42 @@
 """flespi messages to readings. flespi's parameter names are the canonical ones, so they are kept literally (FL-a05)."""
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
+from schemas.records import NAN
 from schemas.times import SECOND_US
 from sources.contract import Identity, Reading, Request
 from sources.errors import Unreadable
-from sources.values import as_object, json_items, number_or, put, time_or_zero
+from sources.flespi.batch import COPY, REGISTRATION, messages_in, named, without_copies, without_registration
+from sources.flespi.notation import indexed
+from sources.flespi.options import options_of
+from sources.values import as_object, number_or, parse_json, put, time_or_zero
 
 LATE_AFTER_US = 3600 * SECOND_US
 """Beyond it a message was buffered in the device, or its clock is wrong (FL-a18)."""
 _FORBIDDEN_IN_IDENT = frozenset("#+/")
-_REGISTRATION = frozenset(("device.id", "device.name", "device.type.id"))
-"""All that differs between the copies of a stream subscribed to both a channel and a device (FL-a10)."""
+_IMEI_INSIDE = re.compile(r"(?<!\d)\d{14,17}(?!\d)", re.ASCII)
+_EXACT_INTEGER = 2**53
+_WORTH_KEEPING = 100
+"""Characters of an ident that is remembered; longer ones are no tracker's and would fill the memory."""
+_INFINITE = float("inf")
+_ANY = (-_INFINITE, _INFINITE)
 _POSITION = {
-    "position.latitude": "latitude",
-    "position.longitude": "longitude",
-    "position.altitude": "altitude_m",
-    "position.speed": "speed_kmh",
-    "position.direction": "course_deg",
-    "position.accuracy": "accuracy_m",
-    "position.hdop": "hdop",
-    "position.pdop": "pdop",
+    "position.latitude": ("latitude", *_ANY),
+    "position.longitude": ("longitude", *_ANY),
+    "position.altitude": ("altitude_m", *_ANY),
+    "position.speed": ("speed_kmh", 0, _INFINITE),
+    "position.direction": ("course_deg", 0, 360),
+    "position.accuracy": ("accuracy_m", 0, _INFINITE),
+    "position.hdop": ("hdop", 0, _INFINITE),
+    "position.pdop": ("pdop", 0, _INFINITE),
 }
-_NAN = float("nan")
+"""Parameter -> column and the values that can be one; another stays as it was sent, under `flespi.<name>`."""
+_HANDLED = frozenset(
+    ("ident", "timestamp", "server.timestamp", "position.timestamp", "position.satellites", "position.valid")
+)
 
 
 def ordering_key(_: Request) -> str:
@@ -32,84 +45,124 @@ def ordering_key(_: Request) -> str:
 
 
 def split(request: Request) -> Sequence[Any]:
-    """Return the messages: the body is an array, or the `result` of flespi's REST API."""
-    items = json_items(request)
-    if len(items) == 1 and isinstance(items[0], dict) and isinstance(items[0].get("result"), list):
-        result: list[Any] = items[0]["result"]
-        return result
-    return items
+    """Return the messages in the order they stand; nothing for an empty body (FL-a15)."""
+    body = request.body
+    if not body or body.isspace():
+        return []
+    options = options_of(request)
+    return without_copies(messages_in(parse_json(body), options), options)
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
-    """Read one message. Raises Unreadable when it is no object or its ident is missing or impossible."""
-    message = as_object(item)
-    ident = _ident(message)
-    reading = Reading(
-        type="message",
-        source_device=ident,
-        identities=(Identity("external_id", ident), Identity("imei", ident), Identity("serial", ident)),
-    )
-    numbers = reading.numbers
-    registered = False
-    for key, value in message.items():
-        kind = value.__class__
-        field = _POSITION.get(key)
-        if field is not None:
-            if kind is float or kind is int:
-                setattr(reading, field, value)
-            else:
-                _odd_position(reading, key, field, value)
-        elif key not in _HANDLED:
-            registered = registered or key in _REGISTRATION
-            if kind is float or (kind is int and -_EXACT_INTEGER < value < _EXACT_INTEGER):
-                numbers[key] = value
-            else:
-                put(reading, key, value)
-    if registered:
-        reading.content = {key: value for key, value in message.items() if key not in _REGISTRATION}
-    get = message.get
-    reading.sent_us = time_or_zero(get("timestamp"))
-    reading.platform_us = time_or_zero(get("server.timestamp"))
-    reading.fix_us = time_or_zero(get("position.timestamp"))
-    reading.satellites = _satellites(reading, get("position.satellites"))
-    valid = get("position.valid")
-    if isinstance(valid, bool):
-        reading.fix_valid = int(valid)
-    if reading.sent_us and reading.platform_us - reading.sent_us > LATE_AFTER_US:
-        reading.booleans["late.status"] = True
+    """Read one message. Raises Unreadable when it is no object or its ident is missing or impossible (FL-a20, FL-a17)."""
+    if item is COPY:
+        return ()
+    options = options_of(request)
+    message = named(as_object(item), options)
+    ident = message.get("ident")
+    if ident.__class__ is int:
+        ident = str(ident)
+    if not isinstance(ident, str) or not ident.strip():
+        raise Unreadable("no_ident", "the message has no `ident`")
+    sender = _sender if len(ident) <= _WORTH_KEEPING else _sender.__wrapped__
+    device, identities = sender(ident, options.ident_prefix)
+    reading = Reading(type="message", source_device=device, identities=identities)
+    if _values(reading, message):
+        reading.content = without_registration(message)
+    elif message is not item:
+        reading.content = message
+    _times(reading, message)
+    _fix(reading, message)
     return (reading,)
 
 
-_HANDLED = frozenset(
-    ("ident", "timestamp", "server.timestamp", "position.timestamp", "position.satellites", "position.valid")
-)
-_EXACT_INTEGER = 2**53
+@lru_cache(maxsize=65_536)
+def _sender(ident: str, prefix: str) -> tuple[str, tuple[Identity, ...]]:
+    """Return who sent it and how to find the device. Raises Unreadable for an ident that flespi would not make.
+
+    A prefix the stream's settings name is no part of the ident (FL-a09). Without them an IMEI inside is looked for too,
+    after the ident as it is: an ident mask like `flespi-%ident%` then needs no setting.
+    """
+    if not ident.isprintable() or not _FORBIDDEN_IN_IDENT.isdisjoint(ident):
+        raise Unreadable("bad_ident", "an ident never holds #, +, / or control characters")
+    device = (ident.removeprefix(prefix) or ident) if prefix else ident
+    found = [device, *_IMEI_INSIDE.findall(device)]
+    candidates = dict.fromkeys(found if len(found) == 2 else found[:1])
+    kinds = ("external_id", "imei", "serial")
+    return device, tuple(Identity(kind, candidate) for candidate in candidates for kind in kinds)
 
 
-def _odd_position(reading: Reading, key: str, field: str, value: Any) -> None:
-    """Read a number in quotes, and keep what is none under its own name."""
-    number = number_or(value, _NAN)
-    if number == number:
-        setattr(reading, field, number)
+def _values(reading: Reading, message: dict[str, Any]) -> bool:
+    """Sort the parameters by their JSON type (FL-a07). Returns whether the message was registered to a device (FL-a10)."""
+    numbers, booleans = reading.numbers, reading.booleans
+    registered = False
+    for key, value in message.items():
+        place = _POSITION.get(key)
+        kind = value.__class__
+        if place is not None:
+            name, low, high = place
+            if (kind is float or kind is int) and low <= value <= high:
+                setattr(reading, name, value)
+            else:
+                _odd(reading, key, value)
+        elif key not in _HANDLED:
+            if key[:7] == REGISTRATION:
+                registered = True
+            if "#" in key:
+                key = indexed(key, message)  # noqa: PLW2901  FL-a16
+            if kind is float or (kind is int and -_EXACT_INTEGER < value < _EXACT_INTEGER):
+                numbers[key] = value
+            elif kind is bool:
+                booleans[key] = value
+            else:
+                put(reading, key, value)
+    return registered
+
+
+def _odd(reading: Reading, key: str, value: Any) -> None:
+    """Read a number in quotes, and keep what cannot be one."""
+    name, low, high = _POSITION[key]
+    number = number_or(value, NAN)
+    if low <= number <= high:
+        setattr(reading, name, number)
     else:
         put(reading, f"flespi.{key}", value)
 
 
-def _ident(message: dict[str, Any]) -> str:
-    ident = message.get("ident")
-    if ident.__class__ is int:
-        ident = str(ident)
-    if not isinstance(ident, str) or not ident:
-        raise Unreadable("no_ident", "the message has no `ident`")
-    if not ident.isprintable() or not _FORBIDDEN_IN_IDENT.isdisjoint(ident):
-        raise Unreadable("bad_ident", "an ident never holds #, +, / or control characters")  # FL-a17
-    return ident
+def _times(reading: Reading, message: dict[str, Any]) -> None:
+    reading.sent_us = sent = _time(reading, message, "timestamp")
+    reading.platform_us = platform = _time(reading, message, "server.timestamp")
+    if "position.timestamp" in message:
+        reading.fix_us = _time(reading, message, "position.timestamp")
+    if not sent:
+        if platform:  # nothing else tells a repetition from the next message without a time (FL-c08)
+            reading.natural_key = f"server.timestamp|{platform}"
+    elif platform - sent > LATE_AFTER_US:
+        reading.booleans["late.status"] = True
 
 
-def _satellites(reading: Reading, value: Any) -> int:
-    number = number_or(value, -1)
-    if 0 <= number <= 255:
-        return int(number)
-    if value is not None:
-        put(reading, "flespi.position.satellites", value)
-    return -1
+def _time(reading: Reading, message: dict[str, Any], name: str) -> int:
+    value = message.get(name)
+    ticks = time_or_zero(value)
+    if not ticks and value:
+        put(reading, f"flespi.{name}", value)
+    return ticks
+
+
+def _fix(reading: Reading, message: dict[str, Any]) -> None:
+    satellites = message.get("position.satellites")
+    if satellites is not None:
+        number = number_or(satellites, -1)
+        if 0 <= number <= 255:
+            reading.satellites = int(number)
+        else:
+            put(reading, "flespi.position.satellites", satellites)
+    valid = message.get("position.valid")
+    if valid is True or valid is False:
+        reading.fix_valid = int(valid)
+    elif valid is not None:
+        put(reading, "flespi.position.valid", valid)
+    if reading.latitude == 0 and reading.longitude == 0 and reading.fix_valid != 1:
+        reading.numbers["flespi.position.latitude"] = reading.numbers["flespi.position.longitude"] = 0
+        reading.latitude = reading.longitude = NAN  # what trackers send without a fix
+        reading.fix_valid = 0

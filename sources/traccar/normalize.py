@@ -8,24 +8,20 @@ import orjson
 
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
-from sources.traccar_model import (
-    add_attributes,
-    add_position,
-    device_key,
-    identify,
-    model_items,
-    name_position,
-    read_model,
-)
+from sources.traccar.gprmc import read_sentence
+from sources.traccar_model import device_key, identify, is_local_id, model_items, read_model
+from sources.traccar_position import add_position, name_position
+from sources.values import put
 
 SECRET_QUERY = "token"  # noqa: S105  the parameter's name
 _FORM = "application/x-www-form-urlencoded"
-_UNIQUE = ("id", "uniqueId", "deviceid", "device_id", "imei")
+_UNIQUE = ("uniqueId", "uniqueid", "unique_id", "id", "deviceid", "device_id", "imei", "dev")
 _POSITION: Mapping[str, str] = {
     "lat": "latitude",
     "latitude": "latitude",
     "lon": "longitude",
     "lng": "longitude",
+    "long": "longitude",
     "longitude": "longitude",
     "altitude": "altitude",
     "alt": "altitude",
@@ -41,14 +37,19 @@ _POSITION: Mapping[str, str] = {
     "deviceTime": "deviceTime",
     "devicetime": "deviceTime",
     "serverTime": "serverTime",
+    "servertime": "serverTime",
     "valid": "valid",
     "protocol": "protocol",
     "address": "address",
 }
 """Names people give the placeholders, OsmAnd's own among them, and what they are in Traccar's model."""
 _ATTRIBUTES: Mapping[str, str] = {"batt": "batteryLevel"}
+_STATUS_CODES = ("statusCode", "statuscode", "code")
+_PANIC = "0xF841"
+"""What Traccar writes for `{statusCode}` when the position carries an alarm, whichever it is."""
+_DEVICE_STATES = frozenset(("online", "offline", "unknown"))
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
-_LITERAL = frozenset(("driverUniqueId", "vin", "iccid", "protocol", "address"))
+_LITERAL = frozenset(("driverUniqueId", "vin", "iccid", "imei", "protocol", "address", *_STATUS_CODES))
 _SWITCHES = frozenset(("valid", "charge", "ignition", "motion", "blocked"))
 
 
@@ -92,30 +93,45 @@ def _said(values: Mapping[str, str]) -> dict[str, str]:
 
 def _from_query(item: _Query, request: Request) -> Reading:
     values = _said(item)
-    position: dict[str, Any] = {}
-    attributes: dict[str, Any] = {}
     unique = next((values.pop(name) for name in _UNIQUE if values.get(name)), "")
     local_id, name = values.pop("deviceId", ""), values.pop("name", "")
+    state = values.pop("status") if values.get("status") in _DEVICE_STATES else ""
+    reading = Reading(type="position", content=dict(values))
+    position, attributes = _sorted(values)
+    if not position and not attributes:
+        raise Unreadable("unknown_shape", "the query holds no position")
+    position["attributes"] = attributes
+    add_position("traccar", reading, position)
+    name_position(reading, position)
+    if name:
+        reading.texts["device.name"] = name
+    if state:
+        put(reading, "traccar.device.status", state)
+    if _PANIC in (attributes.get(code) for code in _STATUS_CODES):
+        reading.booleans["alarm.event"] = True
+    if not is_local_id(local_id):
+        unique, local_id = unique or local_id, ""
+    identify("traccar", reading, unique, local_id, request)
+    return reading
+
+
+def _sorted(values: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell a query's position from its attributes. What stands alone comes before what a sentence repeats."""
+    position: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
+    sentence: Mapping[str, Any] | None = None
     for key, value in values.items():
         if key == "location":
             position["latitude"], _, position["longitude"] = value.partition(",")
         elif key == "attributes":
             attributes |= _embedded(value)
+        elif key == "gprmc" and (found := read_sentence(value)) is not None:
+            sentence = found
         elif key in _POSITION:
             position.setdefault(_POSITION[key], _typed(key, value))
         else:
             attributes[_ATTRIBUTES.get(key, key)] = _typed(key, value)
-    if not position and not attributes:
-        raise Unreadable("unknown_shape", "the query holds no position")
-    reading = Reading(type="position", content=dict(values))
-    add_position("traccar", reading, position)
-    add_attributes("traccar", reading, attributes)
-    name_position(reading, position)
-    if name:
-        reading.texts["device.name"] = name
-    local = int(local_id) if local_id.isascii() and local_id.isdecimal() and len(local_id) < 16 else None
-    identify("traccar", reading, unique or (local_id if local is None else ""), local, request)
-    return reading
+    return {**(sentence or {}), **position}, attributes
 
 
 def _typed(name: str, value: str) -> Any:

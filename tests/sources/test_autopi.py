@@ -1,10 +1,14 @@
 """AutoPi: what its items mean, who sent them, and that a repeated batch is stored once."""
 
+from itertools import pairwise
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from processors.detectors import ignition
 from schemas.view import telemetry_view
 from sources.autopi import SOURCE
 from sources.contract import Request
@@ -75,6 +79,29 @@ def test_no_fix_gives_no_position(loc: Any) -> None:
     assert (made["latitude"], made["longitude"], made["fix_valid"]) == (None, None, False)
 
 
+def test_a_position_without_a_fix_keeps_the_rest() -> None:  # AP-a05
+    made = view({"@t": "track.pos", "@ts": "2020-09-03T12:38:24", "sog": 3.5, "cog": 0})
+    assert (made["latitude"], made["fix_valid"], made["speed_kmh"]) == (None, False, 3.5)
+    nowhere = view(POSITION | {"loc": {"lat": 0, "lon": 0}})
+    assert nowhere["numbers"]["autopi.loc.lat"] == nowhere["numbers"]["autopi.loc.lon"] == 0
+
+
+def test_the_constant_course_of_the_nmea_path_is_no_course() -> None:
+    made = view(POSITION | {"cog": 0})
+    assert (made["course_deg"], made["numbers"]["autopi.cog"]) == (None, 0)
+    assert view(POSITION | {"cog": 0.0})["course_deg"] == 0
+    assert view(POSITION | {"cog": 359})["course_deg"] == 359
+    assert view(POSITION | {"cog": 361})["numbers"]["autopi.cog"] == 361
+
+
+def test_a_fix_that_names_its_date_has_a_time() -> None:
+    made = view(POSITION | {"date_utc": "2020-09-03", "fix": "3D", "nsat_glonass": 4})
+    assert made["fix_at"] == "2020-09-03T06:02:24.000000Z"
+    assert made["texts"] == {"autopi.utc": "06:02:24", "autopi.date_utc": "2020-09-03", "autopi.fix": "3D"}
+    assert (made["satellites"], made["numbers"]["autopi.nsat_glonass"]) == (9, 4)
+    assert view(POSITION)["fix_at"] is None
+
+
 def test_a_position_at_the_equator_is_a_position() -> None:
     assert view(POSITION | {"loc": {"lat": 0, "lon": 9.5}})["latitude"] == 0
 
@@ -117,10 +144,50 @@ def test_scalar_results_get_their_canonical_name(kind: str, name: str) -> None: 
     assert view({"@t": kind, "@ts": "2021-02-24T09:03:02Z", "value": 41.5})["numbers"] == {name: 41.5}
 
 
-def test_a_stated_unit_is_honoured_and_an_unknown_one_is_not_guessed() -> None:
-    item = {"@t": "obd.speed", "@ts": "2021-02-24T09:03:02Z", "value": 50}
-    assert view(item | {"unit": "mph"})["numbers"] == {"vehicle.speed": 80.4672}
-    assert view(item | {"unit": "furlong"})["numbers"] == {"autopi.value": 50}
+@pytest.mark.parametrize(
+    ("kind", "unit", "value", "expected"),
+    [
+        ("obd.speed", "kph", 50, 50),
+        ("obd.speed", "kilometer / hour", 50, 50),
+        ("obd.speed", "mph", 50, 80.4672),
+        ("obd.speed", "mile_per_hour", 50, 80.4672),
+        ("obd.coolant_temp", "degC", 81, 81),
+        ("obd.coolant_temp", "°C", 81, 81),
+        ("obd.coolant_temp", "degree_Celsius", 81, 81),
+        ("obd.coolant_temp", "°F", 212, 100),
+        ("obd.ambiant_air_temp", "fahrenheit", 14, -10),
+        ("obd.intake_temp", "kelvin", 300, 26.85),
+        ("obd.rpm", "revolutions_per_minute", 1893.5, 1893.5),
+        ("obd.engine_load", "percent", 33.3, 33.3),
+        ("obd.throttle_pos", "%", 12, 12),
+        ("obd.fuel_level", "ratio", 0.56, 56),
+        ("obd.fuel_rate", "lph", 3.1, 3.1),
+        ("obd.elm_voltage", "volt", 12.4, 12.4),
+        ("rpi.temp", "C", 51.5, 51.5),
+    ],
+)
+def test_a_stated_unit_is_honoured(kind: str, unit: str, value: float, expected: float) -> None:
+    # AP-a24
+    made = view({"@t": kind, "@ts": "2021-02-24T09:03:02Z", "value": value, "unit": unit})
+    assert list(made["numbers"].values()) == [expected]
+    assert not next(iter(made["numbers"])).startswith("autopi.")
+    assert made["texts"] == ({"autopi.unit": unit} if value == expected else {})  # beside a converted value it is wrong
+
+
+def test_a_unit_inside_an_object_is_honoured_too() -> None:
+    item = {"@t": "rpi.temp", "@ts": "2021-02-24T09:03:02Z"}
+    made = view(item | {"cpu": {"value": 122, "unit": "F"}, "gpu": {"value": 49.5, "unit": "C"}})
+    assert made["numbers"] == {"pcb.temperature": 50, "autopi.gpu.value": 49.5}
+    assert made["texts"] == {"autopi.gpu.unit": "C"}
+    odd = view(item | {"cpu": {"value": "hot", "unit": "F"}})
+    assert odd["texts"] == {"autopi.cpu.value": "hot", "autopi.cpu.unit": "F"}
+
+
+@pytest.mark.parametrize("kind", ["obd.speed", "obd.coolant_temp", "obd.fuel_rate"])
+def test_a_unit_that_is_not_known_is_not_guessed(kind: str) -> None:
+    made = view({"@t": kind, "@ts": "2021-02-24T09:03:02Z", "value": 50, "unit": "furlong"})
+    assert made["numbers"] == {"autopi.value": 50}
+    assert made["texts"] == {"autopi.unit": "furlong"}
 
 
 def test_acceleration_and_processor_temperature() -> None:
@@ -132,6 +199,35 @@ def test_acceleration_and_processor_temperature() -> None:
     assert made["numbers"] == {"pcb.temperature": 50.1, "autopi.gpu.value": 49}
 
 
+def test_acceleration_beside_rotation() -> None:
+    item = {"@t": "acc.gyro_acc_xyz", "@ts": "2021-02-24T09:03:02Z"}
+    made = view(item | {"acc": {"x": 0.1, "y": 0.2, "z": 0.9, "t": 1}, "gyro": {"x": 5, "y": 6, "z": 7}})
+    assert made["numbers"] == {
+        "x.acceleration": 0.1, "y.acceleration": 0.2, "z.acceleration": 0.9, "autopi.acc.t": 1,
+        "autopi.gyro.x": 5, "autopi.gyro.y": 6, "autopi.gyro.z": 7,
+    }  # fmt: skip
+
+
+def test_an_exploded_list_is_as_many_records() -> None:
+    # AP-a15, AP-a24
+    code = {"@t": "obd.dtc", "@ts": "2021-02-24T09:03:09"}
+    batch = [code | {"code": "P0104", "text": "Mass Air Flow"}, code | {"code": "P0300", "text": "Misfire"}]
+    made = views(batch)
+    assert [each["texts"]["autopi.code"] for each in made] == ["P0104", "P0300"]
+    assert len({each["id"] for each in made}) == 2
+    whole = view(code | {"values": [{"code": "P0104", "text": "x"}], "count": 1})
+    assert whole["texts"] == {"autopi.values": '[{"code":"P0104","text":"x"}]'}
+
+
+@pytest.mark.parametrize("value", [3, 2.5, True, "on"])
+def test_a_scalar_keeps_its_json_type(value: Any) -> None:
+    # AP-a04, AP-a24
+    made = view({"@t": "my.scalar", "@ts": "2021-02-24T09:03:02Z", "value": value})
+    kept = {**made["numbers"], **made["booleans"], **made["texts"]}
+    assert kept == {"autopi.value": value}
+    assert type(kept["autopi.value"]) is type(value)
+
+
 def test_an_event_is_named_by_its_tag_and_may_be_empty() -> None:  # AP-a08, AP-a10
     made = view({"@tag": "system/minion/online", "@t": "event.system.minion", "@ts": "2021-02-24T09:02:12.192479Z"})
     assert (made["type"], made["event"]) == ("event.system.minion", {"type": "system/minion/online", "attributes": {}})
@@ -141,6 +237,53 @@ def test_the_other_fields_of_an_event_are_its_attributes() -> None:  # AP-a09
     item = {"trigger": "stn", "awaken": "sleeping", "@ts": "2021-02-24T09:02:02Z", "@tag": "system/power/on"}
     made = view(item | {"@t": "event.system.power"})
     assert made["event"] == {"type": "system/power/on", "attributes": {"trigger": "stn", "awaken": "sleeping"}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "extra", "numbers", "booleans", "texts"),
+    [
+        ("vehicle/battery/discharging", {"level": 42}, {"battery.level": 42}, {}, {"battery.state": "discharging"}),
+        ("vehicle/battery/nominal_voltage/predefined", {"value": 12}, {}, {}, {}),
+        ("vehicle/position/moving", {}, {}, {"movement.status": True}, {}),
+        ("vehicle/position/standstill", {}, {}, {"movement.status": False}, {}),
+        ("vehicle/position/unknown", {"reason": "no_fix"}, {}, {}, {}),
+        ("vehicle/engine/running", {}, {}, {}, {}),
+        ("vehicle/engine/not_running", {"reason": "no_power"}, {}, {}, {}),
+        ("vehicle/communication/established", {}, {}, {}, {}),
+        ("vehicle/motion/jolting", {}, {}, {}, {}),
+        ("system/network/wwan0/online", {}, {}, {}, {}),
+        ("system/time/synced", {"uncertain": False}, {}, {}, {}),
+    ],
+)
+def test_the_state_of_an_event_is_the_last_part_of_its_tag(
+    tag: str, extra: dict[str, Any], numbers: dict[str, float], booleans: dict[str, bool], texts: dict[str, str]
+) -> None:
+    # AP-a10
+    kind = "event." + ".".join(tag.split("/")[:-1])
+    made = view({"@t": kind, "@tag": tag, "@ts": "2021-02-24T09:02:02.532461Z", **extra})
+    assert (made["type"], made["event"]) == (kind, {"type": tag, "attributes": extra})
+    assert (made["numbers"], made["booleans"], made["texts"]) == (numbers, booleans, texts)
+
+
+def test_the_name_of_a_geofence_is_an_attribute_and_not_a_type() -> None:
+    # AP-a10
+    item = {"@ts": "2021-02-24T09:02:02Z", "loc": {"lat": 57.02241, "lon": 9.89919}}
+    seen = [
+        view(item | {"@t": f"event.vehicle.geofence.{slug}", "@tag": f"vehicle/geofence/{slug}/inside"})
+        for slug in ("home", "depot-2")
+    ]
+    assert {made["type"] for made in seen} == {"event.vehicle.geofence"}
+    assert [made["event"]["type"] for made in seen] == [
+        "vehicle/geofence/home/inside",
+        "vehicle/geofence/depot-2/inside",
+    ]
+    assert [made["event"]["attributes"]["geofence"] for made in seen] == ["home", "depot-2"]
+    assert {made["latitude"] for made in seen} == {57.02241}
+    assert len({made["id"] for made in seen}) == 2
+    card = view(
+        {"@t": "event.system.rfid.04a1", "@tag": "system/rfid/04a1/authenticated", "@ts": "2021-02-24T09:02:02Z"}
+    )
+    assert (card["type"], card["event"]["attributes"]) == ("event.system.rfid", {"rfid": "04a1"})
 
 
 def test_telemetry_is_no_event() -> None:
@@ -211,5 +354,52 @@ def test_a_clock_before_its_first_sync_is_said_so() -> None:
     assert made["texts"]["timestamp.sent"] == "1970-01-01T00:00:40.000000Z"
 
 
-def test_a_thousand_items_are_read() -> None:  # AP-a20
-    assert len(views([POSITION | {"alt": n} for n in range(1000)])) == 1000
+def test_a_thousand_items_are_read_in_their_order() -> None:  # AP-a02, AP-a20, AP-a29
+    kinds: list[dict[str, Any]] = [
+        {"@t": "obd.rpm", "value": 900},
+        POSITION,
+        {"@t": "event.system.power", "@tag": "system/power/on"},
+    ]
+    batch = [kinds[n % 3] | {"@ts": f"2021-02-24T09:03:02.{n:06}", "n": n} for n in range(1000)]
+    made = views(batch)
+    assert [each["observed_at"][20:26] for each in made] == [f"{n:06}" for n in range(1000)]
+    assert [each["type"] for each in made[:3]] == ["obd.rpm", "track.pos", "event.system.power"]
+    assert len({each["id"] for each in made}) == 1000
+
+
+@given(st.integers(0, 999_999), st.booleans())
+def test_every_microsecond_survives(fraction: int, zone: bool) -> None:  # AP-a03, AP-a23
+    stamp = f"2020-09-03T12:38:24.{fraction:06}"
+    assert view(POSITION | {"@ts": stamp + ("Z" if zone else "")})["observed_at"] == f"{stamp}Z"
+
+
+@given(st.permutations(range(12)), st.lists(st.integers(1, 11), max_size=4))
+def test_ids_do_not_depend_on_the_batches_items_come_in(order: list[int], cuts: list[int]) -> None:  # AP-a14, AP-a15
+    items = [POSITION | {"@ts": f"2020-09-03T12:38:{n // 2:02}", "alt": n} for n in range(12)]
+    bounds = [0, *sorted(set(cuts)), 12]
+    again: set[bytes] = set()
+    for first, last in pairwise(bounds):
+        again |= ids([items[n] for n in order[first:last]])
+    assert again == ids(items)
+    assert len(again) == 12
+
+
+def test_data_that_comes_a_week_late_keeps_its_time_and_does_not_turn_a_state_back() -> None:  # AP-a25
+    late = view(POSITION | {"@ts": "2025-12-26T03:04:06"})
+    assert (late["time_source"], late["observed_at"]) == ("device", "2025-12-26T03:04:06.000000Z")
+    stamps = ("2026-01-02T03:04:00", "2025-12-26T03:04:06")
+    newest, older = canonicalize(SOURCE, request([POSITION | {"@ts": stamp} for stamp in stamps]))
+    assert isinstance(newest, Canonical)
+    assert isinstance(older, Canonical)
+    newest.record["booleans"]["engine.ignition.status"] = True
+    older.record["booleans"]["engine.ignition.status"] = False
+    state, _ = ignition.step(None, newest.record)
+    assert ignition.step(state, older.record) == (state, ())
+
+
+def test_one_bad_field_does_not_cost_the_record() -> None:  # AP-a04, AP-a26
+    odd = {"@t": "track.pos", "@ts": "soon", "loc": [1, 2], "sog": "fast", "nsat": 900, "alt": None, "cog": {"a": 1}}
+    made = view(odd)
+    assert made["time_source"] == "received"
+    assert made["texts"] == {"autopi.@ts": "soon", "autopi.loc": "[1,2]", "autopi.sog": "fast"}
+    assert made["numbers"] == {"autopi.nsat": 900, "autopi.cog.a": 1}

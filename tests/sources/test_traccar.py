@@ -1,7 +1,7 @@
 """Traccar forwarding by URL: placeholders filled into a query, by people who choose their own names."""
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
@@ -125,6 +125,109 @@ def test_a_form_is_read_like_a_query() -> None:
     (only,) = canonicalize(SOURCE, form)
     assert isinstance(only, Canonical)
     assert only.record["latitude"] == 47.37689
+
+
+TEMPLATE = (
+    "name={name}&uniqueId={uniqueId}&status={status}&deviceId={deviceId}&protocol={protocol}&deviceTime={deviceTime}"
+    "&fixTime={fixTime}&valid={valid}&latitude={latitude}&longitude={longitude}&altitude={altitude}&speed={speed}"
+    "&course={course}&accuracy={accuracy}&statusCode={statusCode}&address={address}&attributes={attributes}&gprmc={gprmc}"
+)
+"""Every placeholder of Traccar's `PositionForwarderUrl`, each under its own name."""
+FILLED = {
+    "name": "Van+%C3%9C9",
+    "uniqueId": "865209031234567",
+    "status": "online",
+    "deviceId": "9",
+    "protocol": "teltonika",
+    "deviceTime": "1767172480000",
+    "fixTime": "1767172478000",
+    "valid": "true",
+    "latitude": "-47.37689",
+    "longitude": "8.54169",
+    "altitude": "408.0",
+    "speed": "27.0",
+    "course": "301.5",
+    "accuracy": "0.0",
+    "statusCode": "0xF11C",
+    "address": "Quai+1%2C+Z%C3%BCrich",
+    "attributes": "%7B%22ignition%22%3Atrue%2C%22sat%22%3A9%2C%22hours%22%3A3600000%7D",
+    "gprmc": "$GPRMC,091438.000,A,4722.6134,S,00832.5014,E,27.00,301.50,311225,,*1F",
+}
+
+
+def filled(**other: str) -> dict[str, str]:
+    """What the door makes of the URL Traccar calls."""
+    return dict(parse_qsl(TEMPLATE.format(**FILLED | other), keep_blank_values=True))
+
+
+def test_every_placeholder_is_understood() -> None:
+    only = view(filled())
+    assert (only["source_device"], only["time_source"]) == ("865209031234567", "device")
+    assert (only["observed_at"], only["fix_at"]) == ("2025-12-31T09:14:40.000000Z", "2025-12-31T09:14:38.000000Z")
+    assert (only["latitude"], only["longitude"], only["altitude_m"]) == (-47.37689, 8.54169, 408)
+    assert (only["speed_kmh"], only["course_deg"], only["accuracy_m"]) == (50.004, 301.5, 0)
+    assert (only["fix_valid"], only["satellites"]) == (True, 9)
+    assert only["numbers"] == {"engine.motorhours": 1, "traccar.device.id": 9}
+    assert only["booleans"] == {"engine.ignition.status": True}
+    assert only["texts"] == {
+        "device.name": "Van Ü9",
+        "traccar.device.status": "online",
+        "traccar.protocol": "teltonika",
+        "traccar.statusCode": "0xF11C",
+        "traccar.address": "Quai 1, Zürich",
+    }
+
+
+def test_a_retry_with_what_is_known_of_the_device_by_then_is_the_same_record() -> None:
+    (first,), (again,) = (
+        canonicalize(SOURCE, request(query)) for query in (filled(), filled(status="offline", name="x"))
+    )
+    assert isinstance(first, Canonical)
+    assert isinstance(again, Canonical)
+    assert first.record["id"] == again.record["id"]
+
+
+def test_the_status_code_of_an_alarm_is_an_alarm() -> None:
+    assert view(filled(statusCode="0xF841"))["booleans"]["alarm.event"] is True
+    assert view(FORWARD | {"code": "0xF841"})["booleans"]["alarm.event"] is True
+
+
+def test_a_sentence_alone_is_a_position() -> None:
+    only = view({"dev": "van-9", "acct": "fleet", "gprmc": FILLED["gprmc"]})
+    assert (only["source_device"], only["observed_at"]) == ("van-9", "2025-12-31T09:14:38.000000Z")
+    assert (only["latitude"], only["longitude"]) == (-47.3768900, 8.5416900)
+    assert (only["speed_kmh"], only["course_deg"], only["fix_valid"]) == (50.004, 301.5, None)
+    assert only["texts"] == {"traccar.acct": "fleet"}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "$GPGGA,1", "$GPRMC", "$GPRMC,,,,,,,,,,,*00", "$GPRMC,091438,A,x,N,y,E,1,2,311225", "nonsense",
+        "$GPRMC,0914,A,4722.6134,N,00832.5014,E,27,301,311225,,*00",
+    ],
+)  # fmt: skip
+def test_a_sentence_that_is_none_is_kept_as_it_is(sentence: str) -> None:
+    assert view(FORWARD | {"gprmc": sentence})["texts"]["traccar.gprmc"] == sentence
+
+
+def test_a_sentence_says_when_there_is_no_fix() -> None:
+    assert view({"id": "1", "gprmc": FILLED["gprmc"].replace(",A,", ",V,")})["fix_valid"] is False
+
+
+@pytest.mark.parametrize(
+    ("names", "device"),
+    [
+        ({"uniqueId": "a", "id": "5"}, "a"),
+        ({"id": "a", "imei": "8"}, "a"),
+        ({"deviceId": "865209031234567"}, "865209031234567"),
+        ({"deviceId": "van"}, "van"),
+        ({"deviceId": "12"}, "deviceId:12"),
+    ],
+)
+def test_which_name_is_the_device(names: dict[str, str], device: str) -> None:
+    rest = {name: value for name, value in FORWARD.items() if name != "id"}
+    assert view(rest | names)["source_device"] == device
 
 
 def test_the_same_url_again_is_the_same_record() -> None:

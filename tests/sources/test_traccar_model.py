@@ -54,7 +54,8 @@ EVENT = {
 
 
 def request(body: Any, **parts: Any) -> Request:
-    return Request(body=orjson.dumps(body), received_us=RECEIVED_US, tenant_id="t", credential_id="c", **parts)
+    known: dict[str, Any] = {"received_us": RECEIVED_US, "tenant_id": "t", "credential_id": "c"}
+    return Request(body=orjson.dumps(body), **known | parts)
 
 
 def made(body: Any, source: Source = TRACCAR, **parts: Any) -> list[Canonical | Defect]:
@@ -140,6 +141,12 @@ def test_a_position_off_the_globe_is_kept_as_numbers() -> None:
 @pytest.mark.parametrize(
     ("name", "sent", "canonical", "value"),
     [
+        ("humidity", 41.5, "humidity", 41.5),
+        ("odometer", "245036118", "vehicle.mileage", 245036.118),
+        ("power", 12480, "traccar.power", 12480),
+        ("battery", 4012, "traccar.battery", 4012),
+        ("batteryLevel", 255, "traccar.batteryLevel", 255),
+        ("io9", 2**53 - 1, "traccar.io9", 2**53 - 1),
         ("odometer", 245036118, "vehicle.mileage", 245036.118),
         ("obdOdometer", 1000, "vehicle.mileage", 1),
         ("totalDistance", 20665.79, "vehicle.mileage", 20.66579),
@@ -199,10 +206,16 @@ def test_satellites_and_dilution_are_columns() -> None:
     assert (only["satellites"], only["hdop"], only["pdop"]) == (14, 0.8, 1.4)
 
 
-def test_several_alarms_stay_joined() -> None:
-    only = attributes(alarm="sos,lowBattery")
+@pytest.mark.parametrize("alarms", ["sos,lowBattery", "sos, lowBattery", "sos,lowBattery,sos", "sos,,lowBattery,"])
+def test_several_alarms_stay_joined(alarms: str) -> None:
+    only = attributes(alarm=alarms)
     assert only["texts"]["alarm.type"] == "sos,lowBattery"
     assert only["booleans"]["alarm.event"] is True
+
+
+def test_no_alarm_is_no_alarm() -> None:
+    for nothing in ("", ",", None):
+        assert "alarm.event" not in attributes(alarm=nothing)["booleans"]
 
 
 def test_texts_of_the_attributes() -> None:
@@ -259,6 +272,22 @@ def test_the_events_own_time_is_preferred() -> None:  # BT-c07
     assert only["platform_at"] == "2021-01-01T00:00:00.000000Z"
 
 
+@pytest.mark.parametrize(
+    ("times", "observed"),
+    [
+        ({"serverTime": None, "eventTime": "2021-08-11T09:04:05.000+00:00"}, "2021-08-11T09:04:05.000000Z"),
+        ({"serverTime": "2021-08-11T09:04:07.468+00:00"}, "2021-08-11T09:04:07.468000Z"),
+        ({"serverTime": None}, "2021-08-11T09:04:05.000000Z"),
+        ({"serverTime": None, "eventTime": "soon"}, "2021-08-11T09:04:05.000000Z"),
+        ({"eventTime": "1970-01-01T00:00:00.000+00:00"}, "2021-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_the_time_of_an_event_with_a_position(times: dict[str, Any], observed: str) -> None:  # BT-c07
+    only = view(event(**times) | {"position": POSITION})
+    assert only["observed_at"] == observed
+    assert only["fix_at"] == "2021-08-11T09:04:01.000000Z"
+
+
 def test_the_position_of_an_event_is_its_place_not_its_time() -> None:  # BT-a13
     only = view(event() | {"position": POSITION})
     assert (only["latitude"], only["fix_at"]) == (48.20835, "2021-08-11T09:04:01.000000Z")
@@ -277,21 +306,47 @@ def test_an_alarm_event_names_its_alarm() -> None:
     )
     assert only["texts"]["alarm.type"] == "sos,tow"
     assert only["event"]["attributes"] == {"alarm": "sos"}
-
-
-def test_the_same_event_is_one_record_however_it_came() -> None:  # BT-a15, BT-a19
-    webhook = ids(event(), BIKETRAX, headers={"x-powtxn": "a"})
-    again = ids(
-        {"event": EVENT, "device": DEVICE | {"status": "offline", "positionId": 5}}, BIKETRAX, headers={"x-powtxn": "b"}
+    only = view(
+        event(type="alarm", attributes={"alarm": "tow"}) | {"position": POSITION | {"attributes": {"alarm": "sos"}}}
     )
-    pulled = {name: value for name, value in EVENT.items() if name != "serverTime"} | {"eventTime": EVENT["serverTime"]}
-    frame = ids({"events": [pulled | {"attributes": [], "positionId": 0}], "devices": [DEVICE]}, BIKETRAX)
-    assert webhook == again == frame
+    assert only["texts"]["alarm.type"] == "sos,tow"
+
+
+PULLED = {name: value for name, value in EVENT.items() if name != "serverTime"} | {"eventTime": EVENT["serverTime"]}
+"""The event as newer servers list it (4.13 on), with the fields that REST adds."""
 
 
 @pytest.mark.parametrize(
-    "changed", [{"id": 90212}, {"type": "deviceOffline"}, {"serverTime": "2022-01-01T00:00:00.000+00:00"}]
+    "copy",
+    [
+        pytest.param({"event": EVENT, "device": DEVICE | {"status": "offline", "positionId": 5}}, id="webhook-later"),
+        pytest.param({"event": EVENT, "device": {"id": 7, "uniqueId": "861261020000077"}}, id="webhook-less"),
+        pytest.param({"event": EVENT, "device": DEVICE, "position": POSITION}, id="webhook-with-position"),
+        pytest.param({"event": PULLED | {"geofenceId": 0, "maintenanceId": 0}, "device": DEVICE}, id="rest"),
+        pytest.param(
+            [{"event": PULLED | {"attributes": None}, "device": DEVICE | {"lastUpdate": None}}], id="rest-list"
+        ),
+        pytest.param({"events": [PULLED | {"attributes": [], "positionId": 0}], "devices": [DEVICE]}, id="frame"),
+        pytest.param(
+            {"event": EVENT | {"serverTime": "2021-01-01T00:00:00.400+0000"}, "device": DEVICE}, id="milliseconds"
+        ),
+    ],
 )
+def test_the_same_event_is_one_record_however_it_came(copy: Any) -> None:  # BT-a15, BT-a19
+    """A healed webhook is not counted twice: only who, what and the event's own number decide."""
+    webhook = ids(event(), BIKETRAX, headers={"x-powtxn": "a"})
+    assert ids(copy, BIKETRAX) == webhook
+    assert ids(copy, BIKETRAX, headers={"x-powtxn": "b"}, credential_id="pull") == webhook
+    assert ids(copy, TRACCAR) != webhook
+
+
+def test_an_event_without_its_device_is_the_same_again_and_again() -> None:  # BT-a18
+    bare = {"events": [EVENT]}
+    assert ids(bare, BIKETRAX) == ids({"events": [EVENT | {"attributes": []}], "positions": []}, BIKETRAX)
+    assert ids(bare, BIKETRAX) != ids({"events": [EVENT | {"deviceId": 8}]}, BIKETRAX)
+
+
+@pytest.mark.parametrize("changed", [{"id": 90212}, {"type": "deviceOffline"}])
 def test_another_event_is_another_record(changed: dict[str, Any]) -> None:
     assert ids(event()) != ids(event(**changed))
 
@@ -301,11 +356,79 @@ def test_events_without_an_id_are_told_apart_by_their_content() -> None:
     assert ids(event(id=0)) != ids(event(id=0, attributes={"x": 1}))
 
 
-def test_a_forwarded_and_a_listed_position_are_one_record() -> None:
+def test_a_forwarded_and_a_listed_position_are_one_record() -> None:  # BT-a19
     listed = {name: value for name, value in POSITION.items() if name not in {"type", "outdated"}} | {"id": 18321}
+    listed |= {"geofenceIds": [4], "address": "Somewhere 1", "altitude": 171, "speed": 10, "accuracy": 6}
     assert ids(position()) == ids({"position": listed, "device": DEVICE | {"status": "offline"}})
-    assert ids(position()) != ids(position(latitude=48.20836))
-    assert ids(position()) != ids(position(attributes={"ignition": True}))
+    other_writing = {
+        name: str(POSITION[name]).replace("+00:00", "Z") for name in ("fixTime", "deviceTime", "serverTime")
+    }
+    assert ids(position()) == ids(position(**other_writing))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"latitude": 48.20836}, {"speed": 10.1}, {"course": 0.0}, {"valid": False}, {"attributes": {"ignition": True}},
+        {"fixTime": "2021-08-11T09:04:02.000+00:00"}, {"deviceTime": "2021-08-11T09:04:06.000+00:00"},
+        {"protocol": "osmand"}, {"altitude": "high"}, {"network": {"radioType": "lte"}},
+    ],
+)  # fmt: skip
+def test_another_position_is_another_record(changed: dict[str, Any]) -> None:
+    assert ids(position()) != ids(position(**changed))
+
+
+def test_the_only_cell_is_named() -> None:
+    tower = {
+        "mobileCountryCode": 232,
+        "mobileNetworkCode": 1,
+        "locationAreaCode": 4,
+        "cellId": 5,
+        "signalStrength": -70,
+    }
+    network = {"radioType": "gsm", "considerIp": False, "carrier": None, "cellTowers": [tower | {"radioType": "lte"}]}
+    only = view(position(network=network))
+    named = {name: value for name, value in only["numbers"].items() if name.startswith("gsm.")}
+    assert named == {"gsm.mcc": 232, "gsm.mnc": 1, "gsm.lac": 4, "gsm.cellid": 5, "gsm.signal.dbm": -70}
+    assert only["texts"]["traccar.network.cellTower.radioType"] == "lte"
+    assert only["texts"]["traccar.network.radioType"] == "gsm"
+
+
+def test_of_several_cells_none_is_the_serving_one_for_certain() -> None:
+    towers = [{"cellId": 5}, {"cellId": 6}]
+    only = view(position(network={"cellTowers": towers, "wifiAccessPoints": []}))
+    assert orjson.loads(only["texts"]["traccar.network.cellTowers"]) == towers
+    assert "gsm.cellid" not in only["numbers"]
+    assert view(position(network="none"))["texts"]["traccar.network"] == "none"
+
+
+def test_what_traccar_needs_to_speak_to_the_device_is_left_out() -> None:
+    device = DEVICE | {"attributes": {"devicePassword": "s3same", "speedLimit": 13.5, "empty": None}}
+    only = view({"position": POSITION, "device": device})
+    assert "s3same" not in str(only)
+    assert only["numbers"]["traccar.device.attributes.speedLimit"] == 13.5
+
+
+@pytest.mark.parametrize("local_id", [7, "7"])
+def test_a_local_id_may_be_a_text(local_id: Any) -> None:
+    assert view({"position": POSITION | {"deviceId": local_id}})["source_device"] == "deviceId:7"
+
+
+def test_the_position_names_the_device_when_the_event_does_not() -> None:
+    bare = {name: value for name, value in EVENT.items() if name != "deviceId"}
+    assert view({"event": bare, "position": POSITION})["source_device"] == "deviceId:7"
+
+
+def test_names_chosen_by_strangers_are_not_remembered_without_end() -> None:
+    for number in range(0, 12_000, 50):
+        wanted = {f"stranger{number + k}": [1.5, True, "x"][k % 3] for k in range(50)}
+        only = attributes(**wanted)
+        kept = only["numbers"] | only["booleans"] | only["texts"]
+        assert {name: kept.get(f"traccar.{name}") for name in wanted} == wanted
+    from sources.traccar_position import places_of
+
+    places = places_of("traccar")
+    assert max(len(places.numbers), len(places.booleans), len(places.texts), len(places.own)) <= 10_000
 
 
 def test_the_device_is_known_by_its_unique_id() -> None:  # BT-a14
@@ -351,6 +474,9 @@ def test_a_rest_list_is_read() -> None:  # BT-a19
         ({"event": "alarm", "device": DEVICE}, "not_an_object"),
         ({"device": DEVICE}, "unknown_shape"),
         ({"hello": "world"}, "unknown_shape"),
+        ({"event": None, "position": None, "device": DEVICE}, "unknown_shape"),
+        ({"event": EVENT | {"deviceId": 0}}, "no_device"),
+        ({"event": EVENT | {"deviceId": "bike"}}, "no_device"),
         ("text", "not_an_object"),
     ],
 )
@@ -385,6 +511,7 @@ def test_biketrax_never_sends_again() -> None:  # BT-a08
 def test_the_order_of_a_device_is_kept(source: Source) -> None:
     assert source.ordering_key(request(event())) == "861261020000077"
     assert source.ordering_key(request({"events": [EVENT], "devices": [DEVICE]})) == ""
+    assert source.ordering_key(Request(body=b' {\n "devices" : [{"uniqueId": "1"}], "positions": []}')) == ""
     assert source.ordering_key(Request(body=b"\xff\xfe")) == ""
 
 
