@@ -1,6 +1,7 @@
 """Listens for MQTT clients until it is told to stop."""
 
 import asyncio
+import errno
 import gc
 import logging
 import resource
@@ -10,7 +11,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
-from fleetline.errors import FleetlineError
+from fleetline.errors import FleetlineError, PortTaken
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from ingress.metrics import IngressMetrics
@@ -156,19 +157,24 @@ class MqttServer:
     # --- life ------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> int:
-        """Begin to listen; return the port. Raises FleetlineError when the certificate cannot be used."""
+        """Begin to listen; return the port. Raises FleetlineError when port or certificate cannot be used."""
         await self.gate.intake.start()
         loop = asyncio.get_running_loop()
         self.now = loop.time()
         tls = tls_context(self._settings)
-        self._listener = await loop.create_server(
-            lambda: Connection(self),
-            self._settings.host,
-            self._settings.mqtt_port,
-            ssl=tls,
-            ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
-            backlog=_BACKLOG,
-        )
+        try:
+            self._listener = await loop.create_server(
+                lambda: Connection(self),
+                self._settings.host,
+                self._settings.mqtt_port,
+                ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
+                backlog=_BACKLOG,
+            )
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise PortTaken("MQTT", self._settings.mqtt_port, "FLEETLINE_MQTT_PORT") from None
         port: int = self._listener.sockets[0].getsockname()[1]
         log.info("MQTT%s on %s:%s", " with TLS" if tls else "", self._settings.host, port)
         return port
@@ -240,9 +246,9 @@ async def run(settings: Settings, follower: RegistryFollower, stop: asyncio.Even
     if stop.is_set():
         return
     probes = Probes(settings, metrics.registry, gate.intake.producer)
-    await server.start()
-    await probes.start()
     try:
+        await server.start()
+        await probes.start()
         while not stop.is_set():
             server.tick()
             heartbeat.beat()
