@@ -15,7 +15,7 @@ from fleetline.settings import Settings
 from registry.model import Credential
 from registry.store import RegistryStore
 from schemas.ids import new_id
-from tests.support import child, running, until
+from tests.support import _watermarks, child, running, until
 
 
 @dataclass
@@ -71,7 +71,7 @@ class TopicReader:
 
     def read(self) -> list[Any]:
         """Return all records."""
-        ends = [self.consumer.get_watermark_offsets(each, timeout=10)[1] for each in self._partitions]
+        ends = [_watermarks(self.consumer, each)[1] for each in self._partitions]
         while any(end > len(records) for end, records in zip(ends, self._records, strict=True)):
             message = self.consumer.poll(10)
             assert message is not None

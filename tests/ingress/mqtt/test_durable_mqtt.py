@@ -142,20 +142,25 @@ def message_waits(message: Any) -> None:
 
 def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(served: Served) -> None:
     # AC-c10
-    with serving(served.settings) as own:
-        opened = open_socket(own)
+    with serving(served.settings) as own, open_socket(own) as opened:
         sent = [client.publish(ME, body(number), 1, number) for number in range(1, 2001)]
-        threading.Thread(target=lambda: opened.sendall(b"".join(sent)), daemon=True).start()
+        sender = threading.Thread(target=_send, args=(opened, b"".join(sent)))
+        sender.start()
         answers = b""
         while len(answers) < 400:
             answers += opened.recv(400)
         own.process.kill()
         with suppress(OSError):
             answers += read_until_closed(opened)
-        opened.close()
+        sender.join(20)
         numbers = [int.from_bytes(answers[at + 2 : at + 4], "big") for at in range(0, len(answers) - 3, 4)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert {body(number) for number in numbers} <= set(own.bodies())
+
+
+def _send(opened: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        opened.sendall(data)
 
 
 def test_sigterm_finishes_what_is_in_flight_and_says_goodbye(own_broker: Broker) -> None:
@@ -187,8 +192,7 @@ def _is_closed(port: int) -> bool:
 
 def test_qos_0_goes_to_the_spool_while_the_broker_is_away(own_broker: Broker) -> None:
     settings, kafka = own_broker
-    with serving(settings) as served:
-        opened = open_socket(served, keep_alive=0)
+    with serving(settings) as served, open_socket(served, keep_alive=0) as opened:
         kafka.kill()
         opened.sendall(b"".join(client.publish(ME, body(number), 0) for number in range(20)))
         time.sleep(4)  # the broker's silence has to be noticed
@@ -196,7 +200,6 @@ def test_qos_0_goes_to_the_spool_while_the_broker_is_away(own_broker: Broker) ->
         kafka.wait_ready()
         expected = {body(number) for number in range(20)}
         until(lambda: expected <= set(served.bodies()), 60, served.process.log_tail())
-        opened.close()
 
 
 def test_slow_and_silent_clients_are_served_and_ended(served: Served) -> None:
@@ -217,17 +220,16 @@ def test_slow_and_silent_clients_are_served_and_ended(served: Served) -> None:
 
 
 def test_a_client_that_never_reads_its_answers_is_no_longer_read(served: Served) -> None:
-    opened = socket.socket()
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    opened.connect(("127.0.0.1", served.port))
-    opened.settimeout(2)
-    opened.sendall(client.connect(served.tokens["device"], client_id="deaf"))
-    pings = client.PING * 20_000
-    with pytest.raises(TimeoutError):  # their answers fill the pipe back, then nothing is taken from this one
-        _send_for_ever(opened, pings)
-    with connected(served.port, served.tokens["device"]) as other:
-        assert other.publish(ME, body(78)) == 0  # and nobody else suffers
-    opened.close()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", served.port))
+        deaf.settimeout(2)
+        deaf.sendall(client.connect(served.tokens["device"], client_id="deaf"))
+        pings = client.PING * 20_000
+        with pytest.raises(TimeoutError):  # their answers fill the pipe back, then nothing is taken from this one
+            _send_for_ever(deaf, pings)
+        with connected(served.port, served.tokens["device"]) as other:
+            assert other.publish(ME, body(78)) == 0  # and nobody else suffers
 
 
 def _send_for_ever(opened: socket.socket, data: bytes) -> None:
