@@ -43,8 +43,6 @@ class House(Protocol):
 
     gate: Gate
     counts: MqttCounts
-    now: float
-    """Seconds, a second old at most."""
     largest_packet: int
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:

@@ -79,7 +79,6 @@ class MqttServer:
     def __init__(self, settings: Settings, gate: Gate, counts: MqttCounts) -> None:
         self.gate = gate
         self.counts = counts
-        self.now = 0.0
         self.largest_packet = settings.max_body_bytes
         self._settings = settings
         self._sessions: set[Session] = set()
@@ -160,7 +159,6 @@ class MqttServer:
         """Begin to listen; return the port. Raises FleetlineError when port or certificate cannot be used."""
         await self.gate.intake.start()
         loop = asyncio.get_running_loop()
-        self.now = loop.time()
         tls = tls_context(self._settings)
         try:
             self._listener = await loop.create_server(
@@ -180,10 +178,10 @@ class MqttServer:
         return port
 
     def tick(self) -> None:
-        """Move the clock on and enforce the time limits of all connections; called about once a second."""
-        self.now = asyncio.get_running_loop().time()
+        """Enforce the time limits of all connections; called about once a second."""
+        now = asyncio.get_running_loop().time()
         for session in tuple(self._sessions):
-            session.tick()
+            session.tick(now)
 
     async def stop(self) -> None:
         """Take nothing more, finish what waits for Kafka, acknowledge it, say goodbye, end."""

@@ -1,4 +1,4 @@
-"""One client's connection as a state machine: packets in, acknowledgements out. Knows no socket; time is told by the house."""
+"""One client's connection as a state machine: packets in, acknowledgements out. Knows neither socket nor clock."""
 
 import asyncio
 import logging
@@ -44,8 +44,8 @@ class Session:
     """
 
     __slots__ = (
-        "_carried", "_decoder", "_deferred", "_heard_at", "_held", "_hold", "_house", "_in_flight", "_keep_alive_s",
-        "_link", "_owed", "_paused", "_token", "_whole_at", "level", "phase", "seat_key",
+        "_carried", "_decoder", "_deferred", "_heard", "_heard_at", "_held", "_hold", "_house", "_in_flight", "_keep_alive_s",
+        "_link", "_owed", "_paused", "_token", "_whole", "_whole_at", "level", "phase", "seat_key",
     )  # fmt: skip
 
     def __init__(self, house: House, link: Link) -> None:
@@ -59,7 +59,9 @@ class Session:
         self._carried = 0
         self._held = 0
         self._keep_alive_s = 0.0
-        self._heard_at = self._whole_at = house.now
+        self._heard_at = self._whole_at = 0.0
+        self._heard = self._whole = True
+        """Since the last tick, which notes the time: ticks are coarse, and nobody's time may be cut short by that."""
         self._hold = Hold.NONE
         self._paused = False
         self.level = 0
@@ -72,7 +74,7 @@ class Session:
         """Take bytes from the client."""
         if self.phase > Phase.OPEN:
             return
-        self._heard_at = self._house.now
+        self._heard = True
         self._decoder.feed(data)
         self.go_on()
 
@@ -95,9 +97,12 @@ class Session:
             self._hold |= Hold.UNWRITABLE
             self._flow()
 
-    def tick(self) -> None:
-        """Enforce the time limits; called about once a second."""
-        now = self._house.now
+    def tick(self, now: float) -> None:
+        """Enforce the time limits; called about once a second, with a clock in seconds."""
+        if self._heard or self._paused:  # nobody can be heard while nobody listens
+            self._heard_at, self._heard = now, False
+        if self._whole or (self._paused and self.phase is Phase.OPEN):
+            self._whole_at, self._whole = now, False
         if self.phase is Phase.NEW:
             if now - self._whole_at > CONNECT_WITHIN_S:
                 self._end(Reason.KEEP_ALIVE_TIMEOUT, "no CONNECT in time")
@@ -105,9 +110,7 @@ class Session:
             if now - self._whole_at > CLOSE_WITHIN_S + _COME_BACK_S[1]:
                 self._link.abort()
         elif self.phase is Phase.OPEN:
-            if self._paused:  # nobody can be heard while nobody listens
-                self._heard_at = self._whole_at = now
-            elif self._keep_alive_s and now - self._heard_at > self._keep_alive_s:
+            if self._keep_alive_s and now - self._heard_at > self._keep_alive_s:
                 self._end(Reason.KEEP_ALIVE_TIMEOUT, "silent for longer than its keep-alive")
             elif self._decoder.held and now - self._whole_at > max(PACKET_WITHIN_S, self._keep_alive_s):
                 self._end(Reason.KEEP_ALIVE_TIMEOUT, "a packet that does not end")
@@ -147,7 +150,7 @@ class Session:
                     packet = self._decoder.next()
                 if packet is None:
                     break
-                self._whole_at = self._house.now
+                self._whole = True
                 self._handle(packet)
         except Violation as violation:
             self._violated(violation)
@@ -176,7 +179,7 @@ class Session:
                 self._link.resume_reading()
         held = self._decoder.held
         if not held:
-            self._whole_at = self._house.now
+            self._whole = True
         charged = held if held > _LARGE else 0
         if charged != self._held:
             difference, self._held = charged - self._held, charged
@@ -389,5 +392,5 @@ class Session:
         """Close the socket as soon as everything is sent."""
         if self.phase < Phase.CLOSING:
             self.phase = Phase.CLOSING
-            self._whole_at = self._house.now
+            self._whole = True
             self._link.close()

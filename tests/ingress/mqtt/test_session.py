@@ -101,6 +101,7 @@ class House:
     """A server with a registry: device `d`, stranger `s`, gateway `g` with child `c`; each token is `token-<id>`."""
 
     def __init__(self, **more: Any) -> None:
+        self.now = 1000.0
         self.view = RegistryView()
         self.broker = Broker()
         self.settings = Settings().model_copy(update=more)
@@ -139,9 +140,10 @@ class House:
         return session, link
 
     def pass_time(self, seconds: float) -> None:
-        self.server.now += seconds
-        for session in tuple(self.server._sessions):
-            session.tick()
+        for now in (self.now, self.now + seconds):
+            for session in tuple(self.server._sessions):
+                session.tick(now)
+        self.now += seconds
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
