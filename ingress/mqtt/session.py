@@ -24,6 +24,8 @@ IN_FLIGHT_BYTES = 1024 * 1024
 """The same in bytes; one larger packet is taken alone."""
 UNRELEASED = 1024
 """Packet identifiers of QoS 2 that may wait for their PUBREL."""
+REFUSALS_LOGGED = 10
+"""Of one connection: a client must not fill the log. All of them are counted."""
 CONNECT_WITHIN_S = 10.0
 PACKET_WITHIN_S = 60.0
 CLOSE_WITHIN_S = 5.0
@@ -45,7 +47,7 @@ class Session:
 
     __slots__ = (
         "_carried", "_decoder", "_deferred", "_heard", "_heard_at", "_held", "_hold", "_house", "_in_flight", "_keep_alive_s",
-        "_link", "_owed", "_paused", "_token", "_whole", "_whole_at", "level", "phase", "seat_key",
+        "_link", "_owed", "_paused", "_refusals", "_token", "_whole", "_whole_at", "level", "phase", "seat_key",
     )  # fmt: skip
 
     def __init__(self, house: House, link: Link) -> None:
@@ -58,6 +60,7 @@ class Session:
         self._in_flight = 0
         self._carried = 0
         self._held = 0
+        self._refusals = 0
         self._keep_alive_s = 0.0
         self._heard_at = self._whole_at = 0.0
         self._heard = self._whole = True
@@ -286,7 +289,9 @@ class Session:
     def _forbid(self, packet: Publish, forbidden: Forbidden) -> None:
         """Refuse a foreign or unknown topic: MQTT 3.1.1 can only close the connection (MQTT-3.3.5-2)."""
         self._house.counts.published(packet.qos, Outcome.FORBIDDEN)
-        log.warning("publish to %s refused: not a topic of credential %s", forbidden.topic, self.seat_key[0])
+        self._refusals += 1
+        if self._refusals <= REFUSALS_LOGGED:
+            log.warning("publish to %s refused: not a topic of credential %s", forbidden.topic, self.seat_key[0])
         if self.level < wire.V5 or not packet.qos:
             self._end(Reason.NOT_AUTHORIZED, "")
             return

@@ -408,6 +408,15 @@ async def test_a_foreign_or_unknown_topic_is_refused_and_logged_without_tokens(
     assert "nobody" not in said[0]
 
 
+async def test_a_client_cannot_fill_the_log_with_refusals(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    session, link = house.connect(level=5)
+    for number in range(1, 100):
+        session.received(client.publish("some/where", b"{}", 1, number, level=5))
+    assert len(link.take()) == 99 * 5
+    assert len(caplog.records) == limits.REFUSALS_LOGGED
+    assert house.count("fleetline_mqtt_publishes_total", qos="1", outcome="forbidden") == 99
+
+
 async def test_another_token_of_the_same_device_is_no_foreign_one(house: House) -> None:
     # AC-a10
     house.credential("d", name="second")
