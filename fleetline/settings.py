@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     clickhouse_port: int = 8123
     ingress_port: int = 8080
     websocket_port: int = 8082
+    websocket_max_connections: int = 10_000
+    """Devices of one process; more are turned away with 503."""
     mqtt_port: int = 1883
     """8883 by convention when `tls_certificate` is set."""
     mqtt_max_connections: int = 20_000

@@ -36,6 +36,10 @@ class Intake:
         """Return how messages of a source are accepted."""
         return self._acceptances[source]
 
+    async def is_usable(self) -> bool:
+        """Tell whether a record could be made durable now: in Kafka, or at least in the spool."""
+        return await self.producer.is_reachable() or (self.spool is not None and self.spool.is_usable)
+
     async def start(self) -> None:
         """Begin to serve delivery reports, and to replay what is spooled."""
         await self.producer.start()

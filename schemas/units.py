@@ -16,6 +16,14 @@ PERCENT_PER_HUNDREDTH = 0.01
 PERCENT_PER_TENTH = 0.1
 CELSIUS_PER_CENTIDEGREE = 0.01
 V_PER_CV = 0.01
+MV_PER_V = 1000
+CV_PER_V = 100
+CENTIDEGREES_PER_CELSIUS = 100
+TENTHS_PER_PERCENT = 10
+HUNDREDTHS_PER_PERCENT = 100
+TENTHS_PER_ONE = 10
+THOUSANDTHS_PER_ONE = 1000
+S_PER_HOUR = 3600
 CELSIUS_PER_FAHRENHEIT = 5 / 9
 CELSIUS_AT_0_F = -160 / 9
 CELSIUS_AT_0_K = -273.15
@@ -25,6 +33,16 @@ PERCENT_PER_ONE = 100.0
 def scaled(value: float, factor: float) -> float:
     """Multiply, and round away the dust binary fractions leave behind (12,345 mV is 12.345 V, not 12.345000000000001)."""
     return round(value * factor, 9)
+
+
+def divided(value: float, divisor: float) -> float:
+    """Divide. Of a whole number the quotient is the nearest one there is, so that it leaves no dust and costs no rounding."""
+    return value / divisor if value.__class__ is int else round(value / divisor, 9)
+
+
+def kmh_of_cm_s(speed: float) -> float:
+    """Turn cm/s into km/h, like `divided`."""
+    return speed * 36 / 1000 if speed.__class__ is int else scaled(speed, KMH_PER_CM_S)
 
 
 def shifted(value: float, factor: float, offset: float) -> float:

@@ -77,6 +77,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         pcb.temperature | °C | The device's processor or board
         position.distance | m | Distance since the previous position
         position.vdop | | Vertical dilution of precision
+        sequence.number | | Counter of a device's own records, one more each time: a gap is a lost record
         solar.voltage | V | Solar panel
         temperature | °C | Temperature as a sensor reports it, with no place named
         throttle.level | % | Throttle or accelerator position

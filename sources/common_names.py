@@ -4,16 +4,18 @@ A reading sent over the device API, a gateway, the generic webhook, ChirpStack's
 numbers, booleans, texts and position; only what has no canonical name differs, by its `<source>.` prefix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from schemas.vocabulary import BY_NAME, is_canonical
 from sources.contract import Reading
-from sources.values import put, put_all
+from sources.values import put
 
 _ALIASES = {
     "battery.level": "batteryLevel battery_level batteryPercent battery_percent batteryPercentage battery_percentage",
-    "battery.voltage": "batteryVoltage battery_voltage batVoltage bat_voltage",
+    "battery.voltage": "batteryVoltage battery_voltage batVoltage bat_voltage batV BatV",
     "co2": "co2 CO2",
     "device.temperature": "deviceTemperature device_temperature internalTemperature internal_temperature",
     "engine.ignition.status": "ignition ignitionStatus ignition_status",
@@ -24,22 +26,28 @@ _ALIASES = {
     "humidity": "humidity relativeHumidity relative_humidity",
     "illuminance": "illuminance",
     "movement.status": "moving motion inMotion in_motion",
-    "temperature": "temperature temp",
+    "temperature": "temperature temp temperatureC temperature_c tempC temp_c",
     "vehicle.mileage": "odometer_km odometerKm mileage_km mileageKm",
 }
 _COLUMNS = {
-    "latitude": "latitude lat position.latitude",
-    "longitude": "longitude lon lng long position.longitude",
+    "latitude": "latitude lat latitudeDeg Latitude position.latitude",
+    "longitude": "longitude lon lng long longitudeDeg Longitude position.longitude",
     "altitude_m": "altitude_m altitude alt position.altitude",
-    "speed_kmh": "speed_kmh speedKmh speed_kph position.speed",
-    "course_deg": "course_deg heading course bearing position.direction",
+    "speed_kmh": "speed_kmh speedKmh speed_kph speedKph speedKmph position.speed",
+    "course_deg": "course_deg heading headingDeg course bearing position.direction",
     "accuracy_m": "accuracy_m accuracy position.accuracy",
     "hdop": "hdop HDOP position.hdop",
     "pdop": "pdop PDOP position.pdop",
     "satellites": "satellites sats numSatellites position.satellites",
 }
 _BOTH = frozenset(("latitude", "longitude"))
-_POSITIONS = "gps GPS location position coordinates gnss"
+_POSITIONS = (
+    "gps GPS gnss location position coordinates gpsLocation gps_0 gps_1 gps_2 gps_3 gps_4 gps_5 gps_6 gps_7 gps_8 gps_9"
+)
+_OF_A_POSITION = "accuracy"
+"""Metres beside a position; without one it may be any sensor's accuracy, in any unit."""
+_OURS = frozenset(("timestamp.sent",))
+"""Names the engine writes itself: a device's own value under them would be overwritten."""
 _EXACT_INTEGER = 2**53
 _LIMITS = {
     "latitude": (-90.0, 90.0),
@@ -54,17 +62,27 @@ _LIMITS = {
     "battery.level": (0, 100),
     "battery.voltage": (0, 1_000),
     "external.powersource.voltage": (0, 1_000),
+    "fuel.level": (0, 100),
     "humidity": (0, 110),
+    "vehicle.mileage": (0, 1e8),
 }
 """Beyond them the unit is another one (3600 is no battery in V) or the value a marker (255, 655.35): it stays as it was sent."""
-_NO_SENSOR = frozenset((327.67, -327.68, 3276.7, -3276.8))
-"""What decoders make of the 16-bit extremes by which a sensor says that it has no temperature."""
+_TEMPERATURES = (-273.15, 2_000.0)
+_NO_SENSOR = 327.67
+"""What decoders make of the 16-bit extreme by which a sensor says that it has no temperature."""
+_ROUNDING = 1e-4
 
-_COLUMN, _NUMBER, _BOOLEAN, _TEXT, _NESTED, _OTHER = range(6)
+_COLUMN, _NUMBER, _BOOLEAN, _TEXT, _TEMPERATURE, _NESTED, _OTHER = range(7)
 _NUMERIC = (_COLUMN, _NUMBER)
 _KINDS = {"number": _NUMBER, "boolean": _BOOLEAN, "text": _TEXT}
 _Place = tuple[int, str, float, float]
 _UNKNOWN: _Place = (_OTHER, "", 0, 0)
+
+
+def _canonical(name: str, kind: str) -> _Place:
+    if name.endswith("temperature"):
+        return (_TEMPERATURE, name, *_TEMPERATURES)
+    return (_KINDS[kind], name, *_limits(name))
 
 
 def _limits(name: str) -> tuple[float, float]:
@@ -74,9 +92,9 @@ def _limits(name: str) -> tuple[float, float]:
 def _places() -> dict[str, _Place]:
     """Work out where every known key belongs, so that a reading costs one lookup per key."""
     found: dict[str, _Place] = {
-        name: (_KINDS[known.kind], name, *_limits(name))
+        name: _canonical(name, known.kind)
         for name, known in BY_NAME.items()
-        if not name.endswith(".N")  # the family's name itself; its members are found by `_member`
+        if not name.endswith(".N") and name not in _OURS  # a family's name itself; its members are found by `_member`
     }
     for name, aliases in _ALIASES.items():
         found.update(dict.fromkeys(aliases.split(), found[name]))
@@ -92,37 +110,45 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
     """Put a device's own key-value readings where they belong in `reading`.
 
     Known names get their canonical one when the JSON type fits and the number can be one in that unit; latitude and
-    longitude make a position only together and in range. Strings are never cast (AC-c09), units are never guessed: `speed`
-    and `battery` stay as they are. The rest is kept under `<source>.<key>`. Of two keys with the same meaning the canonical
-    one counts, else the first by alphabet, and the other is kept as it was sent: the order of keys does not matter.
+    longitude make a position only together, in range and not both exactly 0, which is what receivers say without a fix.
+    Strings are never cast (AC-c09), units are never guessed: `speed` and `battery` stay as they are. The rest is kept
+    under `<source>.<key>`, or `<source>.sent.<key>` where that is a canonical name. Of two keys with the same meaning the
+    canonical one counts, else the first by alphabet, and the other is kept as it was sent; what `reading` says already is
+    not overwritten. The order of keys does not matter.
     """
-    stores: tuple[dict[str, Any], ...] = ({}, reading.numbers, reading.booleans, reading.texts)
+    stores: tuple[dict[str, Any], ...] = ({}, reading.numbers, reading.booleans, reading.texts, reading.numbers)
     taken: dict[str, str] = {}
     nested: list[str] = []
+    objects: dict[str, Mapping[str, Any]] = {}
     for key, value in values.items():
         kind, name, low, high = _PLACES.get(key) or _member(key)
-        if kind == _NESTED and isinstance(value, Mapping):
-            nested.append(key)
+        if isinstance(value, dict) and value:
+            if kind == _NESTED:
+                nested.append(key)
+            objects[key] = value
         elif not _fits(kind, value, low, high):
-            _raw(reading, source, key, value)
+            _raw(reading, _own(source, key), value)
         else:
-            best = key
-            if name in taken:
-                best, other = _better(name, key, taken[name])
-                _raw(reading, source, other, values[other])
-            taken[name] = best
-            stores[kind][name] = values[best]
+            store = stores[kind]
+            if name not in store:
+                taken[name] = key
+                store[name] = value
+            else:
+                _raw_second(reading, source, values, taken, store, name, key)
     if stores[_COLUMN]:
         for key in _set_columns(reading, values, taken):
-            _raw(reading, source, key, values[key])
+            _raw(reading, _own(source, key), values[key])
     for key in sorted(nested):
-        _nested_position(reading, source, key, values[key])
+        objects[key] = _nested_position(reading, values[key])
+    # Backwards, so that `a.b` has its place before `a` is opened, which may hold a `b`.
+    for key in sorted(objects, reverse=True):
+        _object(reading, _own(source, key), objects[key])
 
 
 def _member(key: str) -> _Place:
     """Place a member of a numbered family, e.g. `adc.voltage.2`; anything else is unknown."""
-    if key[-1:].isdigit() and "." in key and is_canonical(key):
-        return (_KINDS[BY_NAME[f"{key.rpartition('.')[0]}.N"].kind], key, *_limits(key))
+    if key[-1:].isdecimal() and "." in key and key.isascii() and is_canonical(key):
+        return _canonical(key, BY_NAME[f"{key.rpartition('.')[0]}.N"].kind)
     return _UNKNOWN
 
 
@@ -130,18 +156,44 @@ def _fits(kind: int, value: Any, low: float, high: float) -> bool:
     """Tell whether a value has the JSON type of its place, and can be a number in its unit."""
     found = value.__class__
     if kind in _NUMERIC:
-        return (found is float or found is int) and low <= value <= high and value not in _NO_SENSOR
+        return (found is float or found is int) and low <= value <= high
+    if kind == _TEMPERATURE:
+        return (found is float or found is int) and low <= value <= high and abs(value - _NO_SENSOR) > _ROUNDING
     return (kind == _BOOLEAN and found is bool) or (kind == _TEXT and found is str)
+
+
+def _raw_second(
+    reading: Reading,
+    source: str,
+    values: Mapping[str, Any],
+    taken: dict[str, str],
+    store: dict[str, Any],
+    name: str,
+    key: str,
+) -> None:
+    """Decide between two values for one name, and keep the other as it was sent; what the source said itself stays."""
+    if name in taken:
+        best, key = _better(name, key, taken[name])
+        taken[name] = best
+        store[name] = values[best]
+    _raw(reading, _own(source, key), values[key])
 
 
 def _better(name: str, one: str, other: str) -> tuple[str, str]:
     return (one, other) if (one != name, one) < (other != name, other) else (other, one)
 
 
+def _is_position(reading: Reading, values: Mapping[str, Any], taken: Mapping[str, str]) -> bool:
+    """Tell whether these keys make a position where there is none yet. 0, 0 is what receivers without a fix say."""
+    if not taken.keys() >= _BOTH or reading.latitude == reading.latitude:
+        return False
+    return bool(values[taken["latitude"]] or values[taken["longitude"]])
+
+
 def _set_columns(reading: Reading, values: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
     """Fill the position's columns and return the keys left over: half a position, and what would overwrite a column."""
     left: list[str] = []
-    whole = taken.keys() >= _BOTH and reading.latitude != reading.latitude
+    whole = _is_position(reading, values, taken)
     for name, key in taken.items():
         if name not in _COLUMNS:
             continue
@@ -151,30 +203,67 @@ def _set_columns(reading: Reading, values: Mapping[str, Any], taken: Mapping[str
                 reading.satellites = int(value)
             else:
                 left.append(key)
-        elif present != present and (whole or name not in _BOTH):
+        elif present != present and (whole or (name not in _BOTH and key != _OF_A_POSITION)):
             setattr(reading, name, float(value))
         else:
             left.append(key)
     return left
 
 
-def _nested_position(reading: Reading, source: str, outer: str, values: Mapping[str, Any]) -> None:
-    """Take a position out of an object like `gps: {lat, lon}`, unless there is one already or it holds none."""
+def _nested_position(reading: Reading, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take a position out of an object like `gps: {lat, lon}` and return what is left of it.
+
+    One without a position, or beside another position, stays whole. Cayenne's `gpsLocation: {"1": {…}}` is opened too.
+    """
+    if len(values) == 1:
+        ((channel, inner),) = values.items()
+        if isinstance(inner, dict) and inner:
+            rest = _without_position(reading, inner)
+            return {channel: rest} if rest else {}
+    return _without_position(reading, values)
+
+
+def _without_position(reading: Reading, values: Mapping[str, Any]) -> Mapping[str, Any]:
     taken: dict[str, str] = {}
     for key, value in values.items():
         kind, name, low, high = _PLACES.get(key, _UNKNOWN)
         if kind == _COLUMN and _fits(kind, value, low, high):
             taken[name] = _better(name, key, taken[name])[0] if name in taken else key
-    left = values
-    if taken.keys() >= _BOTH and reading.latitude != reading.latitude:
-        used = set(taken.values()).difference(_set_columns(reading, values, taken))
-        left = {key: value for key, value in values.items() if key not in used}
-    if left or not values:
-        _raw(reading, source, outer, left)
+    if not _is_position(reading, values, taken):
+        return values
+    used = set(taken.values()).difference(_set_columns(reading, values, taken))
+    return {key: value for key, value in values.items() if key not in used}
 
 
-def _raw(reading: Reading, source: str, key: str, value: Any) -> None:
-    if isinstance(value, Mapping) and value:
-        put_all(reading, f"{source}.{key}.", value)
+def _object(reading: Reading, name: str, values: Mapping[str, Any]) -> None:
+    """Keep an object's members under their names joined with dots; as JSON where one of them would hide another value."""
+    members = list(_members(f"{name}.", values))
+    stores = (reading.numbers, reading.booleans, reading.texts)
+    names = {each for each, _ in members}
+    if len(names) < len(members) or any(not names.isdisjoint(store) for store in stores):
+        _raw(reading, name, values)
+        return
+    for each, value in members:
+        _raw(reading, each, value)
+
+
+def _members(prefix: str, values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _members(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _own(source: str, key: str) -> str:
+    """Name what has no canonical name; `temperature` of the source `device` must not pass for `device.temperature`."""
+    name = f"{source}.{key}"
+    return f"{source}.sent.{key}" if name in BY_NAME else name
+
+
+def _raw(reading: Reading, name: str, value: Any) -> None:
+    """Keep one value as it was sent; arrays as JSON with sorted keys: CBOR and protobuf senders have them in another order."""
+    if isinstance(value, (list, dict)):
+        reading.texts[name] = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     else:
-        put(reading, f"{source}.{key}", value)
+        put(reading, name, value)

@@ -139,6 +139,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     mqtt_topics: tuple[str, ...] = ()
     """MQTT topics, as `paths` are written: at most one `{part}`, a whole level. The user name is presented as a bearer token;
     a part among `secret_path_parts` is a token too, and must belong to the connection's device or to one behind it."""
+    websocket: bool = False
+    """Served on the WebSocket port too: the auth frame's token is presented as a bearer token, a frame's `data` is a body."""
     path_part: str = ""
     """Name of the optional last part of `/in/<name>/…`, e.g. `serial`."""
     secret_path_parts: tuple[str, ...] = ()

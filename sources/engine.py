@@ -17,6 +17,8 @@ from sources.contract import Identity, Reading, Request, Source
 from sources.errors import Unreadable
 
 NORMALIZER_ERROR = "normalizer_error"
+TOO_DEEP = "too_deep"
+"""The sender's doing, not the normalizer's: it must not count towards the limits that stop an agent."""
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -56,6 +58,8 @@ def canonicalize(source: Source, request: Request) -> Iterator[Canonical | Defec
 def _defect(error: Exception, index: int | None, piece: bytes) -> Defect:
     if isinstance(error, Unreadable):
         return Defect(reason=error.reason, detail=error.detail, index=index, piece=piece)
+    if isinstance(error, orjson.JSONEncodeError | RecursionError):
+        return Defect(reason=TOO_DEEP, detail="nested deeper than can be written again", index=index, piece=piece)
     detail = f"{type(error).__name__}: {error}"[:500]
     return Defect(reason=NORMALIZER_ERROR, detail=detail, index=index, piece=piece)
 
@@ -66,7 +70,11 @@ def _bytes_of(item: Any) -> bytes:
     try:
         return orjson.dumps(item, default=repr, option=orjson.OPT_NON_STR_KEYS)
     except (orjson.JSONEncodeError, RecursionError):
-        return repr(item).encode()
+        pass
+    try:
+        return repr(item).encode("utf-8", "replace")
+    except RecursionError:  # the raw record still has it
+        return b"nested deeper than can be written again"
 
 
 def record_id(source: Source, request: Request, item: Any, index: int, reading: Reading) -> bytes:

@@ -2,7 +2,8 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header, path_param
-from sources.device.normalize import check, ordering_key, read, split
+from sources.device.normalize import check, ordering_key, read, seal, split
+from sources.device_api import IDEMPOTENCY_KEY
 
 TOKEN = "deviceToken"  # noqa: S105  the name of a path part
 
@@ -13,7 +14,8 @@ SOURCE = Source(
     split=split,
     read=read,
     check=check,
-    version="1",
+    seal=seal,
+    version="2",
     credentials=(path_param(TOKEN), header("x-device-token"), authorization("bearer")),
     ordering_key=ordering_key,
     paths=(f"/api/v1/{{{TOKEN}}}/telemetry", f"/api/v1/{{{TOKEN}}}/telemetry/batch"),
@@ -24,6 +26,8 @@ SOURCE = Source(
         "v1/gateway/telemetry",
     ),
     secret_path_parts=(TOKEN,),
+    websocket=True,
+    captured_headers=(IDEMPOTENCY_KEY,),
     links=(
         "https://autoconnecto.in/docs/device-connectivity",
         "https://thingsboard.io/docs/reference/http-api/",

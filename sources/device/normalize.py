@@ -1,19 +1,24 @@
-"""Device API bodies to readings: flat and nested JSON or CBOR, batches, ThingsBoard's forms, children of gateways."""
+"""Device API bodies to readings: flat and nested JSON or CBOR, batches, ThingsBoard's forms, children of gateways.
 
-from collections.abc import Iterable, Mapping, Sequence
+The same bodies come over HTTP, MQTT and the device WebSocket; nothing here but `check` asks which.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
-from sources.common_names import place
 from sources.contract import Reading, Request
-from sources.device_api import child_of, require_values, telemetry_of, time_of
+from sources.device.cbor import is_cbor, parse_cbor
+from sources.device_api import RESERVED, require_readable, telemetry_reading
 from sources.errors import Refused, Unreadable
+from sources.sealed_token import seal_cbor, seal_json
 from sources.values import as_object, parse_json
 
 LARGEST_BATCH = 100
-"""Items in one batch; one more refuses the batch as a whole (AC-a04)."""
-_DEEPEST = 32
+"""Items in one request; one more refuses the request as a whole (AC-a04)."""
+GATEWAY_PATH = "v1/gateway/telemetry"
+"""ThingsBoard's topic for gateways: what comes there is by device name, whatever it looks like (AC-a11)."""
+_BATCH_PATH = "/telemetry/batch"
+_CBOR = "cbor"
 
 
 def ordering_key(_: Request) -> str:
@@ -21,99 +26,104 @@ def ordering_key(_: Request) -> str:
     return ""
 
 
+def seal(body: bytes) -> bytes:
+    """Replace tokens in the body by their digests: a device that repeats its token there must not have it stored."""
+    return seal_cbor(body) if is_cbor(body) else seal_json(body)
+
+
 def check(request: Request) -> None:
     """Refuse at once what the client should mend: unreadable bodies (400) and batches over the limit (413).
 
-    Items that are wrong by themselves are quarantined, and the rest of the batch is kept (AC-c08).
+    A batch's items that are wrong by themselves are quarantined, and the rest of the batch is kept (AC-c08).
     """
     try:
         parsed = parse_body(request)
+        items = _items(parsed, request.path)
+        if len(items) == 1 and items[0] is parsed:
+            require_readable(as_object(parsed))
     except Unreadable as unreadable:
         raise Refused(400, f"{unreadable.reason}: {unreadable.detail}") from None
-    if not isinstance(parsed, (dict, list)):
-        raise Refused(400, "the body must be an object or an array of objects")
-    count = len(_items(parsed))
-    if count > LARGEST_BATCH:
-        raise Refused(413, f"a batch holds at most {LARGEST_BATCH} items, this one has {count}; nothing of it was kept")
+    if len(items) > LARGEST_BATCH:
+        raise Refused(
+            413, f"a batch holds at most {LARGEST_BATCH} items, this one has {len(items)}; nothing of it was kept"
+        )
 
 
 def split(request: Request) -> Sequence[Any]:
-    """Return the readings of a body, one per moment and device."""
-    return _items(parse_body(request))
+    """Return the readings of a body, one per moment and device. Raises Unreadable for one that is neither JSON nor CBOR."""
+    return _items(parse_body(request), request.path)
 
 
 def parse_body(request: Request) -> Any:
-    """Parse JSON, or CBOR when the content type says so (AC-a02). Raises Unreadable."""
-    if request.content_type.partition(";")[0].strip().lower() == "application/cbor":
-        return parse_cbor(request.body)
-    return parse_json(request.body)
+    """Parse CBOR (AC-a02) or JSON. The first byte tells which, and only where it does not, the content type."""
+    body = request.body
+    if is_cbor(body) or (_CBOR in request.content_type and body.lstrip()[:1] not in (b"{", b"[")):
+        return parse_cbor(body)
+    return parse_json(body)
 
 
-def parse_cbor(body: bytes) -> Any:
-    """Parse CBOR into what JSON could hold. Raises Unreadable("not_cbor")."""
-    import cbor2
-
-    try:
-        return _jsonable(cbor2.loads(body), 0)
-    except Unreadable:
-        raise
-    except Exception as error:  # noqa: BLE001  the decoder raises whatever a tag's conversion raises
-        raise Unreadable("not_cbor", f"{type(error).__name__}: {error}"[:200]) from None
-
-
-def _jsonable(value: Any, depth: int) -> Any:
-    if depth > _DEEPEST:
-        raise Unreadable("not_cbor", f"nested deeper than {_DEEPEST} levels")
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(each, depth + 1) for each in value]
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None  # NaN and infinity say nothing a number can hold
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, bytes):
-        return value.hex()
-    encoded: Any = orjson.loads(orjson.dumps(value, default=str))
-    return encoded
-
-
-def _items(parsed: Any) -> list[Any]:
+def _items(parsed: Any, path: str) -> list[Any]:
     if isinstance(parsed, list):
         return parsed
-    if isinstance(parsed, dict):
-        batch = parsed.get("items")
-        if isinstance(batch, list) and parsed.keys() == {"items"}:
-            return batch
-        if _is_gateway_form(parsed):
-            return [{"childDeviceId": name, **_enveloped(each)} for name, entries in parsed.items() for each in entries]
+    if not isinstance(parsed, dict):
+        return [parsed]
+    path = path.rstrip("/")
+    at_gateway = path.endswith(GATEWAY_PATH)
+    batch = _batch(parsed, path.endswith(_BATCH_PATH), at_gateway)
+    if batch is not None:
+        return batch
+    if _is_by_name(parsed) if at_gateway else _is_gateway_form(parsed):
+        return [_relayed(name, entry) for name, entries in parsed.items() for entry in _listed(entries)]
     return [parsed]
 
 
+def _batch(parsed: dict[str, Any], stated: bool, at_gateway: bool) -> list[Any] | None:
+    """Return the items of `{"items": […]}` (AC-a03); what stands beside them, e.g. `childDeviceId`, holds for each.
+
+    Where the path does not say that it is a batch, `items` may also be a telemetry key, or a device's name.
+    """
+    items = parsed.get("items")
+    if not isinstance(items, list) or not parsed.keys() - {"items"} <= RESERVED:
+        if stated:
+            raise Unreadable("not_a_batch", 'a batch is `{"items": [...]}` or an array')
+        return None
+    if not stated and items and not any(_is_item(each, at_gateway) for each in items):
+        return None
+    common = {key: value for key, value in parsed.items() if key != "items"}
+    return [{**common, **each} if isinstance(each, dict) else each for each in items] if common else items
+
+
+def _is_item(value: Any, at_gateway: bool) -> bool:
+    return isinstance(value, dict) and (not at_gateway or "telemetry" in value or "childDeviceId" in value)
+
+
+def _is_by_name(parsed: dict[str, Any]) -> bool:
+    """Tell ThingsBoard's gateway form from `{"childDeviceId": …, "telemetry": {…}}` where one of them is expected."""
+    return "childDeviceId" not in parsed and not isinstance(parsed.get("telemetry"), dict)
+
+
 def _is_gateway_form(parsed: dict[str, Any]) -> bool:
-    """Recognise ThingsBoard's gateway form: `{"Device A": [{"ts": …, "values": {…}}, …], …}`."""
+    """Recognise ThingsBoard's gateway form, `{"Device A": [{"ts": …, "values": {…}}, …], …}`, where any form may come."""
     return bool(parsed) and all(
-        isinstance(entries, list) and entries and all(isinstance(each, dict) for each in entries)
-        and any("values" in each or "ts" in each for each in entries)
+        isinstance(entries, list)
+        and any(isinstance(each, dict) and isinstance(each.get("values"), dict) for each in entries)
         for entries in parsed.values()
-    )  # fmt: skip
+    )
 
 
-def _enveloped(entry: dict[str, Any]) -> dict[str, Any]:
-    """Bring one gateway entry into the nested form; without `values` it is flat."""
-    time = {"ts": entry["ts"]} if "ts" in entry else {}
-    if isinstance(entry.get("values"), dict):
-        return {**time, "telemetry": entry["values"]}
-    return {**time, "telemetry": {key: value for key, value in entry.items() if key != "ts"}}
+def _listed(entries: Any) -> list[Any]:
+    return entries if isinstance(entries, list) else [entries]
+
+
+def _relayed(name: str, entry: Any) -> Any:
+    """Make one gateway entry an item of its own. What is no object stays unreadable, with the name beside it."""
+    if not isinstance(entry, dict):
+        return [name, entry]
+    return {"ts": None, **entry, "childDeviceId": name}
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
     """Read one item. Raises Unreadable when it is no object, its time is none, or nothing is in it."""
-    values = as_object(item)
-    child = child_of(values)
-    reading = Reading(type="telemetry", source_device=child, child=child, sent_us=time_of(values))
-    telemetry = telemetry_of(values)
-    place(reading, "device", telemetry)
-    require_values(reading)
-    reading.content = {"telemetry": telemetry, "ts": reading.sent_us}
+    reading = telemetry_reading("device", as_object(item), request)
+    reading.source_device = reading.child
     return (reading,)

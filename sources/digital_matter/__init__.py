@@ -1,9 +1,13 @@
 """Digital Matter's HTTP connector: one device and its records per POST, deleted on the device after a 200."""
 
 from sources.contract import OnFailure, Source
-from sources.credentials import authorization, basic_password, header, query
-from sources.digital_matter.identity import CAPTURED, SERIAL_PART, ordering_key
+from sources.credentials import authorization, basic_password, header, path_param, query, whole_authorization
+from sources.digital_matter.identity import CAPTURED, KEY_PART, SECRET_QUERY, SERIAL_PART, ordering_key
 from sources.digital_matter.normalize import read, split
+
+_KEY_HEADERS = ("x-api-key", "x-device-key", "x-auth-token", "x-dm-secret")
+_BASES = ("/in/digital-matter", "/in/digital_matter")
+_SERIAL_AND_KEY = f"{{{SERIAL_PART}}}/{{{KEY_PART}}}"
 
 SOURCE = Source(
     name="digital_matter",
@@ -11,12 +15,22 @@ SOURCE = Source(
     on_failure=OnFailure.RESENDS,
     split=split,
     read=read,
-    version="1",
-    credentials=(basic_password, authorization("bearer", "token"), header("x-api-key"), query("token")),
+    version="2",
+    # A key of one device says more than the connector's own credential beside it, so its places come first (DM-a08).
+    credentials=(
+        *(header(name) for name in _KEY_HEADERS),
+        *(query(name) for name in SECRET_QUERY),
+        path_param(KEY_PART),
+        basic_password,
+        authorization("bearer", "token"),
+        whole_authorization,
+    ),
     ordering_key=ordering_key,
-    paths=("/in/digital-matter", f"/in/digital-matter/{{{SERIAL_PART}}}"),
+    # A dynamic field that is not set leaves its part of the path empty (DM-a21): /in/digital-matter//<key>.
+    paths=tuple(f"{base}{rest}" for base in _BASES for rest in ("", f"/{_SERIAL_AND_KEY}", f"//{{{KEY_PART}}}")),
     path_part=SERIAL_PART,
-    secret_query=("token",),
+    secret_path_parts=(KEY_PART,),
+    secret_query=SECRET_QUERY,
     captured_headers=CAPTURED,
     links=("https://support.digitalmatter.com/integration/the-httphttps-connector",),
 )

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sources.contract import Reading, Request
+from sources.digital_matter.clock import put_sent, utc_us
 from sources.digital_matter.edge import read_edge
-from sources.digital_matter.fields import add_field
-from sources.digital_matter.identity import as_text, identify
-from sources.digital_matter.keep import keep
-from sources.digital_matter.product import add_product, add_reason
+from sources.digital_matter.envelope import add_reason, add_sequence, envelope_of, keep_odd
+from sources.digital_matter.fields import add_fields
+from sources.digital_matter.form import body_items
+from sources.digital_matter.keep import keep, keep_others, keep_value
 from sources.errors import Unreadable
-from sources.values import as_object, json_items, time_or_zero
+from sources.values import as_object
 
-_ENVELOPE_READ = frozenset(("SerNo", "IMEI", "ICCID", "FW", "Records"))
-_RECORD_READ = frozenset(("DateUTC", "Fields"))
+_NAMES = ("SerNo", "IMEI", "ICCID", "FW")
+_ENVELOPE_READ = frozenset((*_NAMES, "ProdId", "Records"))
+_RECORD_READ = frozenset(("DateUTC", "SeqNo", "Reason", "Fields"))
 
 
 def split(request: Request) -> Sequence[Any]:
@@ -22,10 +24,10 @@ def split(request: Request) -> Sequence[Any]:
     A device that has nothing to say sends no `Records`, or an empty list.
     """
     items: list[Any] = []
-    for body in json_items(request):
+    for body in body_items(request):
         records = body.get("Records") if isinstance(body, dict) else None
         if isinstance(records, list):
-            items.extend({**body, "Records": [record]} for record in records)
+            items.extend([{**body, "Records": [record]} for record in records])
         elif not _says_nothing(body, records):
             items.append(body)
     return items
@@ -54,21 +56,43 @@ def _read_traditional(body: dict[str, Any], request: Request) -> Reading:
         raise Unreadable("records_not_a_list", "`Records` is not a list")
     record = as_object(records[0])
     date, number = record.get("DateUTC"), record.get("SeqNo")
-    reading = Reading(type="record", sent_us=time_or_zero(date), content=record)
-    if date or number is not None:
-        reading.natural_key = f"{number}|{date}"  # SeqNo alone starts again after a reset (DM-a15)
-    identify(reading, request, as_text(body.get("SerNo")), as_text(body.get("IMEI")), as_text(body.get("ICCID")))
-    add_product(reading, body.get("ProdId"), body.get("FW"))
-    add_reason(reading, record.get("Reason"))
-    keep(reading, body, _ENVELOPE_READ)
-    keep(reading, record, _RECORD_READ)
-    if date and not reading.sent_us:
-        keep(reading, {"DateUTC": date})
+    get = body.get
+    known = envelope_of(request, get("SerNo"), get("IMEI"), get("ICCID"), get("ProdId"), get("FW"))
+    reading = Reading(
+        type="record",
+        source_device=known.source_device,
+        identities=known.identities,
+        booleans=dict(known.booleans),
+        texts=dict(known.texts),
+        # SeqNo alone starts again after a reset (DM-a15)
+        natural_key=f"{number}|{date}" if date or number is not None else "",
+        content=record,
+    )
+    keep_value(reading, "ProdId", get("ProdId"))
+    if known.is_odd:
+        keep_odd(reading, "", body, _NAMES)
+    if not body.keys() <= _ENVELOPE_READ:
+        keep_others(reading, body, _ENVELOPE_READ)
+    _record(reading, record)
     fields = record.get("Fields")
     if isinstance(fields, list):
-        seen: set[int] = set()
-        for field in fields:
-            add_field(reading, field, seen)
+        add_fields(reading, fields, known.analogues)
     elif fields is not None:
         keep(reading, {"Fields": fields})
     return reading
+
+
+def _record(reading: Reading, record: dict[str, Any]) -> None:
+    """Read a record's own members, except its fields."""
+    date, number, reason = record.get("DateUTC"), record.get("SeqNo"), record.get("Reason")
+    sent = utc_us(date)
+    if sent:
+        put_sent(reading, sent)
+    else:
+        keep_value(reading, "DateUTC", date)
+    if not add_sequence(reading, number):
+        keep_value(reading, "SeqNo", number)
+    add_reason(reading, reason)
+    keep_value(reading, "Reason", reason)
+    if not record.keys() <= _RECORD_READ:
+        keep_others(reading, record, _RECORD_READ)

@@ -1,8 +1,9 @@
-"""Digital Matter's codes, as far as public receivers and fixtures show them; its own document is not public."""
+"""Digital Matter's codes, as far as public receivers and fixtures show them; its own document is not public (DM-c06)."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from schemas.units import CELSIUS_PER_CENTIDEGREE, PERCENT_PER_HUNDREDTH, PERCENT_PER_TENTH, V_PER_CV, V_PER_MV
+from schemas.units import CENTIDEGREES_PER_CELSIUS, CV_PER_V, HUNDREDTHS_PER_PERCENT, MV_PER_V, TENTHS_PER_PERCENT
 
 REASONS: Mapping[int, str] = {
     0: "reserved",
@@ -58,24 +59,71 @@ REASONS: Mapping[int, str] = {
     50: "bluetooth tag data",
 }
 
+ALARMS: Mapping[int, str] = {
+    12: "hardBraking",
+    13: "hardAcceleration",
+    14: "hardCornering",
+    18: "overspeed",
+    20: "tow",
+    23: "accident",
+    27: "general",
+    29: "tampering",
+    41: "loneWorker",
+    44: "geofenceEnter",
+    45: "geofenceExit",
+    46: "highG",
+    48: "sos",
+}
+"""Reasons that are events by themselves, by Traccar's names of alarms (`loneWorker` and `highG` are ours: it has none)."""
+
 PRODUCTS: Mapping[int, str] = {
     88: "Bolt2",
     89: "G70 4G",
     97: "Yabby3 4G",
+    100: "Hawk",
     128: "Arrow Global Bluetooth",
     142: "Hawk",
 }
 
-ANALOGUES: Mapping[str, tuple[str, float]] = {
-    "1": ("battery.voltage", V_PER_MV),
-    "2": ("external.powersource.voltage", V_PER_CV),
-    "3": ("device.temperature", CELSIUS_PER_CENTIDEGREE),
-    "4": ("gsm.signal.csq", 1.0),
-    "6": ("battery.level", PERCENT_PER_TENTH),
-}
-"""Analogue number -> canonical name and factor. Number 5 is another thing on every product, so it stays raw (DM-c07)."""
 
-COUNTERS: Mapping[str, tuple[str, float]] = {
-    "0": ("battery.voltage", V_PER_MV),
-    "1": ("battery.level", PERCENT_PER_HUNDREDTH),
+class Scale(NamedTuple):
+    """What a number is: its canonical name, how many of its unit make one of ours, and the values it can have."""
+
+    name: str
+    divisor: float
+    low: float
+    high: float
+
+
+PROFILE_VERSION = 1
+"""Raise it with any change below: every record names the version its units were read with (DM-c07)."""
+
+_EVERY: Mapping[str, Scale] = {
+    "1": Scale("battery.voltage", MV_PER_V, 0, 100),
+    "2": Scale("external.powersource.voltage", CV_PER_V, 0, 1_000),
+    "3": Scale("device.temperature", CENTIDEGREES_PER_CELSIUS, -100, 200),
+    "4": Scale("gsm.signal.csq", 1, 0, 31),
+    "6": Scale("battery.level", TENTHS_PER_PERCENT, 0, 100),
 }
+_WIRED = {**_EVERY, "5": Scale("adc.voltage.1", MV_PER_V, 0, 100)}
+_BATTERY = {**_EVERY, "5": Scale("digital_matter.battery.voltage.loaded", MV_PER_V, 0, 100)}
+_PROFILES: Mapping[int, Mapping[str, Scale]] = {88: _WIRED, 89: _WIRED, 97: _BATTERY}
+"""Number 5 is the analogue input of a vehicle tracker, the loaded battery of a Yabby, a solar panel elsewhere, and whatever is
+wired to a Hawk."""
+
+UNCERTAIN_ANALOGUE = "5"
+
+COUNTERS: Mapping[str, Scale] = {
+    "0": Scale("battery.voltage", MV_PER_V, 0, 100),
+    "1": Scale("battery.level", HUNDREDTHS_PER_PERCENT, 0, 100),
+}
+
+
+def analogues_of(product: int) -> Mapping[str, Scale]:
+    """Return what the analogue numbers of a product are; those that differ between products only for known ones."""
+    return _PROFILES.get(product, _EVERY)
+
+
+def profile_name(product: int) -> str:
+    """Name the units a product's records are read with, e.g. `89/1`, `any/1`."""
+    return f"{product if product in _PROFILES else 'any'}/{PROFILE_VERSION}"

@@ -2,7 +2,9 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header
-from sources.generic.normalize import check, ordering_key, read, seal, split
+from sources.device_api import IDEMPOTENCY_KEY
+from sources.generic.normalize import check, ordering_key, read, split
+from sources.sealed_token import seal_json
 
 SOURCE = Source(
     name="generic",
@@ -11,11 +13,12 @@ SOURCE = Source(
     split=split,
     read=read,
     check=check,
-    seal=seal,
-    version="1",
+    seal=seal_json,
+    version="2",
     credentials=(header("x-webhook-secret"), authorization("bearer")),
     ordering_key=ordering_key,
     paths=("/api/v1/integrations/generic/telemetry",),
+    captured_headers=(IDEMPOTENCY_KEY,),
     tenant_query="tenantId",
     tenant_secret=True,
     links=("https://autoconnecto.in/docs/device-connectivity",),

@@ -1,22 +1,16 @@
 """Generic webhook bodies to readings: the device is named by its token or by its external id."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
-from sources.common_names import place
 from sources.contract import Identity, Reading, Request
-from sources.device_api import child_of, require_values, telemetry_of, time_of
+from sources.device_api import telemetry_reading
 from sources.errors import Refused, Unreadable
 from sources.peek import peek
+from sources.sealed_token import token_digest
 from sources.values import as_object, json_items
 
 _DIGEST_SHOWN = 16
-_SEALED = "sha256:"
-_TOKEN = re.compile(rb'("deviceToken"\s*:\s*")((?:[^"\\]|\\.)*)(")')
 
 
 def ordering_key(request: Request) -> str:
@@ -25,33 +19,22 @@ def ordering_key(request: Request) -> str:
     if external:
         return external
     token = peek(request.body, b'"deviceToken"')
-    return _digest(token)[:_DIGEST_SHOWN] if token else ""
+    return token_digest(token)[:_DIGEST_SHOWN] if token else ""
 
 
 def check(request: Request) -> None:
-    """Refuse a body that names another tenant than the query does (AC-c05)."""
-    stated = request.query.get("tenantId", "")
-    if not stated or b'"tenantId"' not in request.body:
+    """Refuse a body that names another tenant than the query does, or than the secret belongs to (AC-c05)."""
+    if b"tenantId" not in request.body and b"\\u" not in request.body:
         return
+    stated = request.query.get("tenantId") or request.tenant_id
     try:
         items = json_items(request)
     except Unreadable:
         return
-    if any(isinstance(item, dict) and item.get("tenantId", stated) != stated for item in items):
-        raise Refused(400, "`tenantId` in the body is not the one in the query")
-
-
-def seal(body: bytes) -> bytes:
-    """Replace every device token in the body by its digest: a body is kept for days, a secret must not be."""
-    return _TOKEN.sub(_sealed, body) if b'"deviceToken"' in body else body
-
-
-def _sealed(found: re.Match[bytes]) -> bytes:
-    try:
-        token = orjson.loads(b'"' + found[2] + b'"')
-    except orjson.JSONDecodeError:
-        token = found[2].decode("utf-8", "replace")
-    return found[1] + _SEALED.encode() + _digest(token).encode() + found[3]
+    for item in items:
+        named = item.get("tenantId") if isinstance(item, dict) else None
+        if named is not None and str(named) != stated:
+            raise Refused(400, "`tenantId` in the body is not the one in the query")
 
 
 def split(request: Request) -> Sequence[Any]:
@@ -60,27 +43,22 @@ def split(request: Request) -> Sequence[Any]:
 
 
 def read(item: Any, request: Request) -> Iterable[Reading]:
-    """Read one item. Raises Unreadable when it names no device or holds no telemetry. The token is not kept."""
+    """Read one item. Raises Unreadable when it names no device or holds no telemetry. The token is not kept.
+
+    A token counts more than an external id (AC-c06): it is looked up first.
+    """
     values = as_object(item)
     token, external = _text(values, "deviceToken"), _text(values, "externalDeviceId")
     if not token and not external:
         raise Unreadable("no_device", "neither `deviceToken` nor `externalDeviceId` says whose reading it is")
     identities: list[Identity] = []
     if token:
-        identities.append(Identity("token_digest", _digest(token)))
+        identities.append(Identity("token_digest", token_digest(token)))
     if external:
         identities.append(Identity("external_id", external))
-    reading = Reading(
-        type="telemetry",
-        source_device=external or f"token:{_digest(token)[:_DIGEST_SHOWN]}",
-        identities=tuple(identities),
-        child=child_of(values),
-        sent_us=time_of(values),
-    )
-    telemetry = telemetry_of(values)
-    place(reading, "generic", telemetry)
-    require_values(reading)
-    reading.content = {"telemetry": telemetry, "ts": reading.sent_us}
+    reading = telemetry_reading("generic", values, request)
+    reading.source_device = external or f"token:{identities[0].value[:_DIGEST_SHOWN]}"
+    reading.identities = tuple(identities)
     return (reading,)
 
 
@@ -91,10 +69,3 @@ def _text(values: dict[str, Any], key: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise Unreadable("bad_device", f"`{key}` must be a text")
     return str(value)
-
-
-def _digest(token: str) -> str:
-    """Return what the registry knows a token by; a sealed one holds it."""
-    if token.startswith(_SEALED):
-        return token.removeprefix(_SEALED)
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -141,7 +141,7 @@ async def test_no_secret_of_any_sample_is_stored_or_logged(
         assert hidden not in answer.text
 
 
-async def test_what_is_stored_of_a_secret_in_the_url_is_its_name(door: Door) -> None:
+async def test_what_is_stored_of_a_secret_in_the_url_is_its_name(door: Door) -> None:  # AC-c07
     token = door.credential("device", "device-1")
     await door.http.post(f"/api/v1/{token}/telemetry", content=b'{"telemetry": {"n": 1}}')
     digital_matter, traccar = door.credential("digital_matter"), door.credential("traccar")
@@ -316,7 +316,7 @@ async def test_a_batch_of_100_is_taken_and_101_are_refused_whole(door: Door) -> 
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"nothing", b'{"telemetry": ', b"\xff\xfe", b"7"])
-async def test_a_device_is_told_that_its_body_is_broken(body: bytes, door: Door) -> None:
+async def test_a_device_is_told_that_its_body_is_broken(body: bytes, door: Door) -> None:  # AC-c01
     secret = door.credential("device", "device-1")
     for path in (f"/api/v1/{secret}/telemetry", f"/api/v1/{secret}/telemetry/batch"):
         assert (await door.http.post(path, content=body)).status_code == 400

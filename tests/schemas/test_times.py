@@ -70,3 +70,8 @@ def test_a_clock_is_believed_between_2010_and_tomorrow() -> None:
     assert not is_plausible(parse_iso_us("1999-11-30T00:00:00Z"), received)
     assert is_plausible(received + 86_400_000_000, received)
     assert not is_plausible(received + 86_400_000_001, received)
+
+
+def test_a_zone_that_leads_beyond_the_calendar_prints_its_edge() -> None:
+    assert format_us(parse_us("0001-01-01T00:00:00+05:00")) == "0001-01-01T00:00:00.000000Z"
+    assert format_us(parse_us("9999-12-31T23:59:59-12:00")) == "9999-12-31T23:59:59.000000Z"

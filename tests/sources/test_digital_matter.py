@@ -1,90 +1,14 @@
-"""Digital Matter: both dialects, their units, repeated fixes, identities and repeated deliveries."""
+"""Digital Matter: both dialects, their units, repeated fixes and repeated deliveries."""
 
-import base64
 from typing import Any
 
 import orjson
 import pytest
 
-from schemas.view import telemetry_view
-from sources.contract import Request
-from sources.digital_matter import SOURCE
-from sources.digital_matter.tables import REASONS
-from sources.engine import Canonical, Defect, canonicalize
-
-RECEIVED_US = 1_767_323_045_000_000
-GPS = {
-    "GpsUTC": "2017-05-08 18:04:57",
-    "Lat": 43.7370138,
-    "Long": -79.3462607,
-    "Alt": 197,
-    "Spd": 1389,
-    "SpdAcc": 13,
-    "Head": 66,
-    "PDOP": 18,
-    "PosAcc": 37,
-    "GpsStat": 7,
-    "FType": 0,
-}
-EDGE = {
-    "date": "2021-10-04T18:14:55Z",
-    "device": {
-        "sn": "403809",
-        "prod": 85,
-        "rev": 1,
-        "fw": "1.12",
-        "iccid": "89011702278483601922",
-        "imei": "352656106127312",
-    },
-    "sqn": 40925,
-    "reason": 1,
-    "lat": 26.87366,
-    "lng": -80.10618,
-    "posAcc": 47.7,
-    "posInfo": {"GDOP": 4.68, "BSat": 2, "GSat": 4, "Src": 1},
-    "analogues": [{"id": 1, "val": 4265}, {"id": 3, "val": 3800}, {"id": 4, "val": 16}, {"id": 5, "val": 4255}],
-    "inputs": 1,
-    "outputs": 0,
-    "status": 137,
-}
-
-
-def record(*fields: Any, **parts: Any) -> dict[str, Any]:
-    return {"SeqNo": 125, "Reason": 11, "DateUTC": "2017-05-11 05:58:44", "Fields": list(fields), **parts}
-
-
-def body(*records: Any, **parts: Any) -> dict[str, Any]:
-    envelope = {
-        "SerNo": 131693,
-        "IMEI": "356692063643328",
-        "ICCID": "8944538523010771676",
-        "ProdId": 33,
-        "FW": "33.4.1.27",
-    }
-    return {**envelope, "Records": list(records), **parts}
-
-
-def request(content: Any, **parts: Any) -> Request:
-    return Request(body=orjson.dumps(content), received_us=RECEIVED_US, tenant_id="t", credential_id="c", **parts)
-
-
-def made(content: Any, **parts: Any) -> list[Canonical | Defect]:
-    return list(canonicalize(SOURCE, request(content, **parts)))
-
-
-def views(content: Any, **parts: Any) -> list[dict[str, Any]]:
-    everything = made(content, **parts)
-    assert not [each for each in everything if isinstance(each, Defect)]
-    return [telemetry_view(each.record) for each in everything if isinstance(each, Canonical)]
-
-
-def view(*fields: Any, **parts: Any) -> dict[str, Any]:
-    (only,) = views(body(record(*fields)), **parts)
-    return only
-
-
-def ids(content: Any) -> list[bytes]:
-    return [each.record["id"] for each in made(content) if isinstance(each, Canonical)]
+from sources.digital_matter.keep import UNSETTLED
+from sources.digital_matter.tables import ALARMS, PRODUCTS, PROFILE_VERSION, REASONS
+from sources.engine import Canonical, Defect
+from tests.sources.digital_matter_bodies import EDGE, GPS, body, ids, made, record, view, views
 
 
 def test_envelope_and_record_are_read() -> None:  # DM-a11, DM-a12
@@ -95,8 +19,9 @@ def test_envelope_and_record_are_read() -> None:  # DM-a11, DM-a12
         "iccid": "8944538523010771676",
         "firmware.version": "33.4.1.27",
         "reason": "heartbeat",
+        "digital_matter.units": f"any/{PROFILE_VERSION}",
     }
-    assert only["numbers"] == {"digital_matter.ProdId": 33, "digital_matter.SeqNo": 125, "digital_matter.Reason": 11}
+    assert only["numbers"] == {"digital_matter.ProdId": 33, "sequence.number": 125, "digital_matter.Reason": 11}
 
 
 def test_a_position_is_converted_with_the_units_of_the_wire() -> None:  # DM-a13
@@ -120,6 +45,34 @@ def test_a_repeated_fix_keeps_its_own_time() -> None:  # DM-a16
     only = view(GPS)
     assert only["fix_at"] == "2017-05-08T18:04:57.000000Z"
     assert only["observed_at"] == "2017-05-11T05:58:44.000000Z"
+
+
+@pytest.mark.parametrize("never", ["2013-01-01 00:00:00", "2013-01-01 07:12:00"])
+def test_a_clock_that_was_never_set_is_not_believed(never: str) -> None:  # DM-a16
+    only = view(GPS | {"GpsUTC": never})
+    assert (only["fix_at"], only["fix_valid"]) == (None, False)
+    assert only["texts"]["digital_matter.GpsUTC"] == never
+    (record_too,) = views(body(record(DateUTC=never)))
+    assert (record_too["time_source"], record_too["observed_at"]) == ("received", record_too["received_at"])
+    assert record_too["texts"]["timestamp.sent"] == never.replace(" ", "T") + ".000000Z"
+
+
+@pytest.mark.parametrize(
+    "date", ["2017-05-11 05:58:44", "2017-05-11T05:58:44", "2017-05-11T05:58:44Z", "2017-05-11 05:58:44.000"]
+)
+def test_a_date_without_a_zone_is_utc(date: str) -> None:  # DM-a12
+    (only,) = views(body(record(DateUTC=date)))
+    assert only["observed_at"] == "2017-05-11T05:58:44.000000Z"
+
+
+@pytest.mark.parametrize(
+    "date", ["2017-05-11 25:58:44", "2017-13-11 05:58:44", "2017-05-11x05:58:44", "yesterday", {}, 7.5]
+)
+def test_a_date_that_is_none_is_kept(date: Any) -> None:
+    (only,) = views(body(record(DateUTC=date)))
+    assert only["time_source"] == "received"
+    if date and not isinstance(date, float):
+        assert only["texts"]["digital_matter.DateUTC"] == date
 
 
 def test_a_fix_without_status_bits_is_not_valid() -> None:  # DM-a16
@@ -157,7 +110,51 @@ def test_analogues_are_converted_where_every_product_agrees() -> None:
     assert numbers["device.temperature"] == -2.5
     assert numbers["gsm.signal.csq"] == 26
     assert numbers["battery.level"] == 87.3
-    assert numbers["digital_matter.AnalogueData.5"] == 10868  # DM-c07: the product decides what it is
+    assert numbers["digital_matter.AnalogueData.5"] == 10868
+
+
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [(88, "adc.voltage.1"), (89, "adc.voltage.1"), (97, "digital_matter.battery.voltage.loaded"), ("97", None)],
+)
+def test_analogue_5_is_what_a_known_product_says(product: Any, name: str | None) -> None:  # DM-c07
+    (only,) = views(body(record({"AnalogueData": {"5": 4500}, "FType": 6}), ProdId=product))
+    assert only["numbers"][name or "digital_matter.battery.voltage.loaded"] == 4.5
+    assert only["numbers"]["digital_matter.AnalogueData.5"] == 4500
+    assert only["texts"]["digital_matter.units"] == f"{product}/{PROFILE_VERSION}"
+    assert UNSETTLED not in only["texts"]
+
+
+@pytest.mark.parametrize("product", [33, 142, 4711, None, "x", 97.5, True, [97]])
+def test_analogue_5_of_any_other_product_stays_raw_and_is_flagged(product: Any) -> None:  # DM-c07
+    (only,) = views(body(record({"AnalogueData": {"5": 4500}, "FType": 6}), ProdId=product))
+    assert only["numbers"]["digital_matter.AnalogueData.5"] == 4500
+    assert only["texts"][UNSETTLED] == "AnalogueData.5"
+    assert only["texts"]["digital_matter.units"] == f"any/{PROFILE_VERSION}"
+    assert not {"adc.voltage.1", "solar.voltage", "digital_matter.battery.voltage.loaded"} & set(only["numbers"])
+
+
+@pytest.mark.parametrize(("number", "value"), [("4", 98), ("4", -1), ("6", 65535), ("3", -32768), ("1", -5)])
+def test_an_analogue_that_cannot_be_what_its_number_says_stays_raw(number: str, value: int) -> None:
+    (only,) = views(body(record({"AnalogueData": {number: value}, "FType": 6})))
+    assert only["numbers"][f"digital_matter.AnalogueData.{number}"] == value
+    assert not {"gsm.signal.csq", "battery.level", "device.temperature", "battery.voltage"} & set(only["numbers"])
+
+
+def test_analogues_split_over_two_fields_are_all_read() -> None:
+    numbers = view({"AnalogueData": {"1": 4100}, "FType": 6}, {"AnalogueData": {"3": 2150, "1": 9}, "FType": 6})[
+        "numbers"
+    ]
+    assert (numbers["battery.voltage"], numbers["device.temperature"]) == (4.1, 21.5)
+    assert numbers["digital_matter.AnalogueData.1"] == 9
+
+
+@pytest.mark.parametrize("name", sorted(set(PRODUCTS.values())))
+def test_a_product_is_named(name: str) -> None:  # DM-a11
+    for number in (each for each, known in PRODUCTS.items() if known == name):
+        (only,) = views(body(record(), ProdId=number))
+        assert only["texts"]["device.product"] == name
+        assert only["numbers"]["digital_matter.ProdId"] == number
 
 
 def test_32_bit_analogues_stay_raw() -> None:
@@ -173,7 +170,40 @@ def test_the_other_known_fields_are_kept() -> None:
     )
     assert (only["numbers"]["digital_matter.TT"], only["numbers"]["digital_matter.Trim"]) == (2, 300)
     assert only["texts"]["driver.id"] == "AAAJtuE5"
-    assert (only["numbers"]["engine.motorhours"], only["numbers"]["digital_matter.Odo"]) == (1.5, 7)
+    assert (only["numbers"]["engine.motorhours"], only["numbers"]["digital_matter.RH"]) == (1.5, 5400)
+    assert only["numbers"]["digital_matter.Odo"] == 7
+    assert "vehicle.mileage" not in only["numbers"]  # three receivers, three units
+    assert only["texts"][UNSETTLED] == "RH,Odo"
+
+
+def test_trip_data_is_converted_and_stays_as_sent() -> None:  # DM-a13, DM-c07
+    only = view({"Dist": 12345, "IdleTime": 90, "FType": 9})
+    assert (only["numbers"]["trip.mileage"], only["numbers"]["trip.idle.duration"]) == (12.345, 90)
+    assert (only["numbers"]["digital_matter.Dist"], only["numbers"]["digital_matter.IdleTime"]) == (12345, 90)
+    assert only["texts"][UNSETTLED] == "Dist,IdleTime"
+
+
+def test_sensors_on_a_bus_are_told_apart_by_their_address() -> None:  # DM-a14
+    probe = {"FType": 4, "DevAddr": 48, "DevId": "13AquaChckACHSDI001S2000009"}
+    other = {"FType": 4, "DevAddr": 49, "DevId": "13AquaChckEC1VER"}
+    moisture, heat = {"FType": 5, "MType": 0, "Ms": [31125, -250]}, {"FType": 5, "MType": 1, "Ms": [18500]}
+    only = view(GPS, probe, moisture, heat, other, {"FType": 5, "MType": 0, "Ms": [7, None, "x"]})
+    measured = {name: value for name, value in only["numbers"].items() if ".sdi12." in name}
+    assert measured == {
+        "digital_matter.sdi12.0.M0.1": 31.125,
+        "digital_matter.sdi12.0.M0.2": -0.25,
+        "digital_matter.sdi12.0.M1.1": 18.5,
+        "digital_matter.sdi12.1.M0.1": 0.007,
+    }
+    assert only["texts"]["digital_matter.sdi12.1.device"] == "13AquaChckEC1VER"
+    assert only["texts"]["digital_matter.DevId"] == "13AquaChckACHSDI001S2000009"
+    assert only["texts"]["digital_matter.Ms.3"] == '[7,null,"x"]'
+
+
+def test_measurements_ahead_of_the_only_sensor_are_its_own() -> None:
+    probe, value = {"FType": 4, "DevAddr": 51, "DevId": "x"}, {"FType": 5, "MType": 2, "Ms": [1000]}
+    assert view(value, probe)["numbers"]["digital_matter.sdi12.3.M2.1"] == 1
+    assert view(value)["numbers"]["digital_matter.sdi12.M2.1"] == 1
 
 
 def test_unknown_fields_keep_their_number_and_their_values() -> None:  # DM-a14
@@ -193,6 +223,28 @@ def test_repeated_sensor_fields_do_not_overwrite_each_other() -> None:
 def test_every_reason_has_its_name(code: int) -> None:
     (only,) = views(body(record(Reason=code)))
     assert only["texts"]["reason"] == REASONS[code]
+
+
+@pytest.mark.parametrize("code", sorted(ALARMS))
+def test_a_reason_that_is_an_event_raises_an_alarm(code: int) -> None:
+    (only,) = views(body(record(Reason=code)))
+    assert only["event"] == {"type": "alarm", "attributes": {"alarm": ALARMS[code]}}
+    assert only["texts"]["alarm.type"] == ALARMS[code]
+    assert only["booleans"]["alarm.event"] is True
+    (same,) = views({**EDGE, "reason": code})
+    assert same["event"] == only["event"]
+
+
+@pytest.mark.parametrize("code", sorted(set(REASONS) - set(ALARMS)))
+def test_other_reasons_are_no_event(code: int) -> None:
+    (only,) = views(body(record(Reason=code)))
+    assert only["event"] is None
+
+
+@pytest.mark.parametrize("reason", ["12", 12.5, True, None, [12], {"code": 12}])
+def test_an_odd_reason_is_no_event(reason: Any) -> None:
+    (only,) = views(body(record(Reason=reason)))
+    assert only["event"] is None
 
 
 def test_an_unknown_reason_keeps_its_code() -> None:
@@ -246,6 +298,15 @@ def test_edge_speed_is_converted_and_stays_as_sent() -> None:
     (only,) = views({**EDGE, "spd": 389, "head": 90, "alt": 12})
     assert (only["speed_kmh"], only["course_deg"], only["altitude_m"]) == (14.004, 90, 12)
     assert (only["numbers"]["digital_matter.spd"], only["numbers"]["digital_matter.head"]) == (389, 90)
+    assert only["texts"][UNSETTLED] == "analogues.5,spd" or only["texts"][UNSETTLED] == "spd,analogues.5"
+
+
+def test_edge_records_are_counted_except_over_lorawan() -> None:
+    (cellular,) = views(EDGE)
+    assert cellular["numbers"]["sequence.number"] == 40925
+    (lora,) = views({**EDGE, "sqn": 347263802, "lora": {"dev_id": "yabby"}})
+    assert "sequence.number" not in lora["numbers"]
+    assert lora["numbers"]["digital_matter.sqn"] == 347263802
 
 
 def test_an_edge_device_without_a_fix_has_no_position() -> None:
@@ -291,74 +352,6 @@ def test_a_sequence_number_that_starts_again_is_another_record() -> None:  # DM-
 
 def test_another_device_is_another_record() -> None:
     assert ids(body(record())) != ids(body(record(), SerNo=131694))
-
-
-def test_the_serial_in_the_path_agrees_or_is_flagged() -> None:  # DM-a04, DM-a18
-    assert "identity.mismatch" not in view(path_params={"serial": "131693"})["booleans"]
-    assert "identity.mismatch" not in view(path_params={"serial": ""})["booleans"]  # DM-a21
-    assert "identity.mismatch" not in view(path_params={"serial": "356692063643328"})["booleans"]
-    assert view(path_params={"serial": "131694"})["booleans"]["identity.mismatch"] is True
-    assert view(headers={"x-serial": "131694"})["booleans"]["identity.mismatch"] is True
-
-
-def test_on_a_mismatch_the_body_is_asked_last() -> None:  # DM-a18
-    (only,) = made(body(record()), path_params={"serial": "131694"})
-    assert isinstance(only, Canonical)
-    serials = [each.value for each in only.identities if each.kind == "serial"]
-    assert serials == ["131694", "131693"]
-
-
-def test_a_device_is_found_by_serial_imei_or_eui() -> None:
-    (only,) = made(body(record()))
-    assert isinstance(only, Canonical)
-    assert [(each.kind, each.value) for each in only.identities[:2]] == [
-        ("serial", "131693"),
-        ("imei", "356692063643328"),
-    ]
-    (lora,) = made({**EDGE, "device": {"sn": "0016C001F000ABEC"}})
-    assert isinstance(lora, Canonical)
-    assert ("dev_eui", "0016c001f000abec") in [(each.kind, each.value) for each in lora.identities]
-
-
-def test_dynamic_fields_in_headers_are_kept_and_empty_ones_tolerated() -> None:  # DM-a05, DM-a06, DM-a21
-    only = view(headers={"x-custom1": "PLANT-7", "x-custom2": "", "x-iccid": ""})
-    assert only["texts"]["digital_matter.custom1"] == "PLANT-7"
-    assert "digital_matter.custom2" not in only["texts"]
-    assert only["texts"]["iccid"] == "8944538523010771676"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"authorization": "Basic " + base64.b64encode(b"oem:s3cret").decode()},
-        {"authorization": "Bearer s3cret"},
-        {"x-api-key": "s3cret"},
-    ],
-)
-def test_the_credential_may_stand_in_any_of_the_places_a_connector_can_fill(headers: dict[str, str]) -> None:
-    found = [extract(Request(headers=headers)) for extract in SOURCE.credentials]  # DM-a07, DM-a08, DM-c02
-    assert [secret for secret in found if secret] == ["s3cret"]
-
-
-def test_a_key_in_the_url_is_a_secret() -> None:  # DM-a08
-    assert [secret for extract in SOURCE.credentials if (secret := extract(Request(query={"token": "k"})))] == ["k"]
-    assert SOURCE.secret_query == ("token",)
-
-
-@pytest.mark.parametrize(
-    ("content", "path", "key"),
-    [
-        (b'{"SerNo":131693,"Records":[]}', "", "131693"),
-        (b'{ "Records":[] ,"SerNo" : 131693 }', "", "131693"),
-        (b'{"device":{"sn":"0016C001F000ABEC"}}', "", "0016C001F000ABEC"),
-        (b'{"SerNo":null}', "77", "77"),
-        (b"\xff\x00 not json", "77", "77"),
-        (b'{"SerNo"', "", ""),
-        (b"", "", ""),
-    ],
-)
-def test_the_key_is_found_without_parsing(content: bytes, path: str, key: str) -> None:
-    assert SOURCE.ordering_key(Request(body=content, path_params={"serial": path})) == key
 
 
 def test_null_and_odd_values_cost_nothing_but_themselves() -> None:

@@ -121,3 +121,12 @@ def test_the_same_request_gives_the_same_ids_whenever_it_arrives(name: str) -> N
         ]
         again = {m.record["id"] for m in canonicalize(source, later) if isinstance(m, Canonical)}
         assert {made.record["id"] for made in timed} <= again
+
+
+@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("depth", [200, 260, 1000, 100_000])
+def test_deep_nesting_is_a_defect_of_the_sender_and_never_the_normalizers(name: str, depth: int) -> None:
+    source = load_source(name)
+    for body in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
+        for made in canonicalize(source, Request(body=body, tenant_id="t", credential_id="c", received_us=1)):
+            assert isinstance(made, Canonical) or made.reason != NORMALIZER_ERROR, made.detail

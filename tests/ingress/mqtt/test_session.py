@@ -301,7 +301,7 @@ async def test_a_release_of_nothing_is_answered_so_that_the_client_can_forget_it
 async def test_qos_2_without_releases_ends_the_connection(house: House) -> None:
     session, link = house.connect(level=5)
     for number in range(1, limits.UNRELEASED + 2):
-        session.received(client.publish(ME, b"{}", 2, number, level=5))
+        session.received(client.publish(ME, b'{"a":1}', 2, number, level=5))
         await settle()
     assert link.closed
     assert link.sent.endswith(bytes((0xE0, 1, Reason.RECEIVE_MAXIMUM_EXCEEDED)))
@@ -447,12 +447,12 @@ async def test_a_child_cannot_speak_for_its_gateway(house: House) -> None:
 
 async def test_a_revoked_token_is_refused_at_its_next_publish(house: House) -> None:
     session, link = house.connect(level=5)
-    session.received(client.publish(ME, b"{}", level=5))
+    session.received(client.publish(ME, b'{"a":1}', level=5))
     await settle()
     house.revoke("d")
     assert link.take() == client.puback(1)
     assert not link.closed
-    session.received(client.publish(ME, b"{}", 1, 2, level=5))
+    session.received(client.publish(ME, b'{"a":1}', 1, 2, level=5))
     await settle()
     assert (link.take(), link.closed) == (bytes((0xE0, 1, Reason.NOT_AUTHORIZED)), True)  # it keeps its message
     assert len(house.broker.records) == 1

@@ -1,0 +1,1 @@
+"""One module per sender, each with one `PROFILE`; found by scanning, see `fleetline.simulator.catalog`."""
