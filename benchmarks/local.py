@@ -27,6 +27,7 @@ def servers(*, clickhouse: bool = False) -> Iterator[Settings]:
                 "kafka_port": free_port(),
                 "clickhouse_port": free_port(),
                 "ingress_port": free_port(),
+                "mqtt_port": free_port(),
             }
         )
         kafka = LocalKafka(settings)
@@ -53,6 +54,7 @@ def process(settings: Settings, name: str, *arguments: str) -> Iterator[Child]:
         "CLICKHOUSE_URL": settings.clickhouse_url,
         "FLEETLINE_DATA": str(settings.data_dir),
         "FLEETLINE_INGRESS_PORT": str(settings.ingress_port),
+        "FLEETLINE_MQTT_PORT": str(settings.mqtt_port),
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]),
     }
     child = Child(name, [sys.executable, *arguments], settings.data_dir / "logs" / f"{name}.log", environment)

@@ -67,8 +67,12 @@ class Settings(BaseSettings):
     websocket_max_connections: int = 10_000
     """Devices of one process; more are turned away with 503."""
     mqtt_port: int = 1883
-    metrics_port: int = 0
-    """Port of `/metrics` of a component that has no other door, such as a pull connector; 0: none."""
+    """8883 by convention when `tls_certificate` is set."""
+    mqtt_max_connections: int = 20_000
+    """Clients of one process; more are turned away. Each needs an open file."""
+    probe_port: int = 0
+    """Where a component without an HTTP door of its own (`mqtt`, a pull connector) answers `/healthz`, `/readyz` and `/metrics`;
+    0: nowhere."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None

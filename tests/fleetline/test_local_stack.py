@@ -33,6 +33,7 @@ def own(tmp_path: Path) -> Settings:
             "kafka_port": kafka,
             "clickhouse_port": clickhouse,
             "ingress_port": free_port(),
+            "mqtt_port": free_port(),
             "kafka_bootstrap_servers": f"127.0.0.1:{kafka}",
             "clickhouse_url": f"http://127.0.0.1:{clickhouse}",
         }
@@ -146,7 +147,7 @@ def has_ended(pid: int) -> bool:
 def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
     settings = own(tmp_path / "state")
     ports = [
-        f"--{name}-port={getattr(settings, f'{name}_port')}" for name in ("ingress", "kafka", "clickhouse")
+        f"--{name}-port={getattr(settings, f'{name}_port')}" for name in ("ingress", "mqtt", "kafka", "clickhouse")
     ]  # fmt: skip
     command = [sys.executable, "-m", "fleetline", "up", "--json", "--data", str(settings.data_dir), *ports]
     clean = {
@@ -158,7 +159,7 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         urls = orjson.loads(process.stdout.readline())
         ready = time.monotonic() - started
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 6
+        assert len(children) == 7
         second = subprocess.run(command, capture_output=True, env=clean, check=False)
         assert (second.returncode, b"another stack runs" in second.stderr) == (1, True)
         reset = [sys.executable, "-m", "fleetline", "reset", "--yes", "--data", str(settings.data_dir)]
@@ -167,9 +168,10 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert urls["ingress"].endswith(str(settings.ingress_port))
+    assert urls["mqtt"] == f"mqtt://127.0.0.1:{settings.mqtt_port}"
     assert ready < 40  # the figure on an idle machine is in benchmarks/RESULTS.md
     assert not [child for child in children if child.is_running()]
     assert not any(
         is_listening("127.0.0.1", port)
-        for port in (settings.kafka_port, settings.clickhouse_port, settings.ingress_port)
+        for port in (settings.kafka_port, settings.clickhouse_port, settings.ingress_port, settings.mqtt_port)
     )
