@@ -118,6 +118,13 @@ def test_speed_is_kilometres_per_hour_and_direction_degrees() -> None:
     assert shown["fix_at"] == "2023-11-14T22:13:10.500000Z"
 
 
+@pytest.mark.parametrize("sent", [{"latitude": 95, "longitude": 10}, {"latitude": 52.5}, {"longitude": -181.5}])
+def test_half_a_position_and_one_nowhere_on_earth_keep_the_names_they_came_with(sent: dict[str, float]) -> None:
+    shown = view(message(**{f"position__{name}": value for name, value in sent.items()}))
+    assert (shown["latitude"], shown["longitude"]) == (None, None)
+    assert shown["numbers"] == {f"flespi.position.{name}": value for name, value in sent.items()}
+
+
 @pytest.mark.parametrize(("said", "shown"), [(True, True), (False, False), (None, None)])
 def test_an_invalid_position_is_kept_and_said_to_be_invalid(said: bool | None, shown: bool | None) -> None:
     known = {} if said is None else {"position.valid": said}
