@@ -99,6 +99,9 @@ def test_a_fix_that_names_its_date_has_a_time() -> None:
     assert made["fix_at"] == "2020-09-03T06:02:24.000000Z"
     assert made["texts"] == {"autopi.utc": "06:02:24", "autopi.date_utc": "2020-09-03", "autopi.fix": "3D"}
     assert (made["satellites"], made["numbers"]["autopi.nsat_glonass"]) == (9, 4)
+    assert (made["fix_valid"], view(POSITION)["fix_valid"]) == (True, None)
+    assert view(POSITION | {"fix": "no_fix"})["fix_valid"] is False
+    assert view(POSITION | {"fix": ["3D"]})["fix_valid"] is None
     assert view(POSITION)["fix_at"] is None
 
 
