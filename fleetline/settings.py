@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.topics import DEFAULT_PREFIX, Topics
 
 MIB = 1024 * 1024
+DOORS = ("ingress", "mqtt", "websocket")
+"""Components that senders connect to; `<name>_port` is where each listens."""
 
 
 def _known_as(name: str) -> Any:
@@ -90,6 +92,10 @@ class Settings(BaseSettings):
 
     delivery_allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
+
+    def door_ports(self) -> dict[str, int]:
+        """Return where each component that senders connect to listens."""
+        return {name: getattr(self, f"{name}_port") for name in DOORS}
 
     @property
     def topics(self) -> Topics:

@@ -87,8 +87,7 @@ def _memory() -> Check:
 
 def _ports(settings: Settings) -> list[Check]:
     wanted = {
-        "ingress": settings.ingress_port,
-        "MQTT": settings.mqtt_port,
+        **settings.door_ports(),
         "Kafka": settings.kafka_port,
         "ClickHouse": settings.clickhouse_port,
     }

@@ -21,9 +21,10 @@ from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.health import heartbeat_file, is_alive
 from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port, is_listening, require_free
-from fleetline.settings import Settings
+from fleetline.settings import DOORS, Settings
 
-COMPONENTS = ("ingress", "mqtt", "processors", "clickhouse", "delivery")
+_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws"}
+COMPONENTS = (*DOORS, "processors", "clickhouse", "delivery")
 """In the order they are stopped: intake first, so that what is on the road arrives."""
 READY_TIMEOUT_S = 90.0
 _RESTART_BACKOFF_S = (0.5, 1, 2, 5, 10)
@@ -74,11 +75,11 @@ class Stack:
         """Base URL of the ingress."""
         return f"http://127.0.0.1:{self.settings.ingress_port}"
 
-    @property
-    def mqtt_url(self) -> str:
-        """Where MQTT clients connect."""
-        scheme = "mqtts" if self.settings.tls_certificate else "mqtt"
-        return f"{scheme}://127.0.0.1:{self.settings.mqtt_port}"
+    def door_urls(self) -> dict[str, str]:
+        """Return where senders connect, by component."""
+        secure = "s" if self.settings.tls_certificate else ""
+        ports = self.settings.door_ports()
+        return {name: f"{_SCHEMES[name]}{secure}://127.0.0.1:{port}" for name, port in ports.items()}
 
     def __enter__(self) -> Self:
         try:
@@ -182,21 +183,18 @@ class Stack:
 
     def _doors(self) -> dict[str, int]:
         """Return the ports of the components that listen."""
-        ports = {"ingress": self.settings.ingress_port, "mqtt": self.settings.mqtt_port}
-        return {name: port for name, port in ports.items() if name in self._components}
+        return {name: port for name, port in self.settings.door_ports().items() if name in self._components}
 
     def _address(self, name: str) -> str:
-        if name == "ingress":
-            return f"{self.ingress_url}/in/<source>"
-        return self.mqtt_url if name == "mqtt" else ""
+        url = self.door_urls().get(name, "")
+        return f"{url}/in/<source>" if name == "ingress" else url
 
     def urls(self) -> dict[str, str]:
         """List what listens where."""
         return {
             "Kafka": self.settings.kafka_bootstrap_servers,
             "ClickHouse": self.settings.clickhouse_url,
-            "ingress": self.ingress_url,
-            "mqtt": self.mqtt_url,
+            **self.door_urls(),
         }
 
     def health(self) -> list[tuple[str, str, str, int]]:
@@ -231,8 +229,7 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": settings.clickhouse_url,
             "FLEETLINE_DATA": str(settings.data_dir),
-            "FLEETLINE_INGRESS_PORT": str(settings.ingress_port),
-            "FLEETLINE_MQTT_PORT": str(settings.mqtt_port),
+            **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
             "FLEETLINE_TOPIC_PREFIX": settings.topic_prefix,
             # On one's own machine webhooks may go to one's own machine.
             "FLEETLINE_DELIVERY_ALLOW_NETWORKS": os.environ.get("FLEETLINE_DELIVERY_ALLOW_NETWORKS", _LOOPBACK),
@@ -278,7 +275,7 @@ def _server_state(own: bool, child: Callable[[], Child]) -> tuple[str, int]:
 def with_free_ports(settings: Settings, *, only_taken: bool = False) -> Settings:
     """Return the settings with free ports, or with free ones only where the wanted one is taken."""
     update: dict[str, Any] = {}
-    for field in ("kafka_port", "clickhouse_port", "ingress_port", "mqtt_port"):
+    for field in ("kafka_port", "clickhouse_port", *(f"{name}_port" for name in DOORS)):
         if not only_taken or is_listening("127.0.0.1", getattr(settings, field)):
             update[field] = free_port()
     return settings.model_copy(update=update)
