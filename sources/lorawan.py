@@ -229,7 +229,8 @@ _LOCATED = {"latitude": ELSEWHERE, "longitude": ELSEWHERE, "altitude": ELSEWHERE
 def location(reading: Reading, prefix: str, place: Any) -> bool:
     """Take the device's position out of an object; False when it holds none, and then all of it is kept as it is.
 
-    An absent coordinate is 0, an empty object or 0/0, which is what says a receiver without a fix, is no position, an accuracy of 0 is unknown.
+    An absent coordinate is 0, an empty object is no position, nor is 0/0, which is what a receiver without a fix says, and
+    an accuracy of 0 is unknown.
     """
     found = position(place)
     if found is None:
