@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 from sources.chirpstack import protobuf
-from sources.common_names import place
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
 from sources.lorawan import (
@@ -28,6 +27,7 @@ from sources.lorawan import (
     set_times,
     spread,
 )
+from sources.lorawan_decoded import place_decoded
 from sources.lorawan_protobuf import items
 from sources.peek import peek
 from sources.values import as_object, number_or, put
@@ -250,7 +250,7 @@ def _decoded(reading: Reading, event: Mapping[str, Any]) -> Any:
         return None
     decoded = plain(decoded)
     if decoded.__class__ is dict:
-        place(reading, "chirpstack", decoded)
+        place_decoded(reading, "chirpstack", decoded)
     else:
         put(reading, "chirpstack.object", decoded)
     return decoded

@@ -323,6 +323,7 @@ def test_a_solved_location_is_the_devices() -> None:  # AC-a33
 
 @pytest.mark.parametrize(
     "place", [None, {}, {"source": "GPS"}, {"latitude": 0, "longitude": 0, "source": "UNKNOWN"}, {"latitude": 0, "longitude": 0},
+              {"latitude": 0, "longitude": 0.0, "source": "GPS"},
               {"latitude": "x"}, "x"],
 )  # fmt: skip
 def test_no_location_is_no_position(place: Any) -> None:
