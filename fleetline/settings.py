@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.topics import DEFAULT_PREFIX, Topics
 
 MIB = 1024 * 1024
+DOORS = ("ingress", "mqtt", "websocket")
+"""Components that senders connect to; `<name>_port` is where each listens."""
 
 
 def _known_as(name: str) -> Any:
@@ -67,8 +69,12 @@ class Settings(BaseSettings):
     websocket_max_connections: int = 10_000
     """Devices of one process; more are turned away with 503."""
     mqtt_port: int = 1883
-    metrics_port: int = 0
-    """Port of `/metrics` of a component that has no other door, such as a pull connector; 0: none."""
+    """8883 by convention when `tls_certificate` is set."""
+    mqtt_max_connections: int = 20_000
+    """Clients of one process; more are turned away. Each needs an open file."""
+    probe_port: int = 0
+    """Where a component without an HTTP door of its own (`mqtt`, a pull connector) answers `/healthz`, `/readyz` and `/metrics`;
+    0: nowhere."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None
@@ -86,6 +92,10 @@ class Settings(BaseSettings):
 
     delivery_allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
+
+    def door_ports(self) -> dict[str, int]:
+        """Return where each component that senders connect to listens."""
+        return {name: getattr(self, f"{name}_port") for name in DOORS}
 
     @property
     def topics(self) -> Topics:

@@ -7,6 +7,7 @@ import click
 
 SERVERS = {
     "ingress": "ingress.server",
+    "mqtt": "ingress.mqtt.server",
     "websocket": "ingress.websocket_server",
     "processors": "processors.worker",
     "clickhouse": "sinks.clickhouse.server",
@@ -39,6 +40,7 @@ def command(component: str) -> None:
 
     \b
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
+    mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
     processors   the Faust worker: normalize, identify, detect, route
     clickhouse   loads telemetry, events, quarantine and the delivery log into ClickHouse, exactly once

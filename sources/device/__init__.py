@@ -19,6 +19,12 @@ SOURCE = Source(
     credentials=(path_param(TOKEN), header("x-device-token"), authorization("bearer")),
     ordering_key=ordering_key,
     paths=(f"/api/v1/{{{TOKEN}}}/telemetry", f"/api/v1/{{{TOKEN}}}/telemetry/batch"),
+    mqtt_topics=(
+        f"devices/{{{TOKEN}}}/telemetry",
+        f"v1/devices/{{{TOKEN}}}/telemetry",
+        "v1/devices/me/telemetry",
+        "v1/gateway/telemetry",
+    ),
     secret_path_parts=(TOKEN,),
     websocket=True,
     captured_headers=(IDEMPOTENCY_KEY,),
