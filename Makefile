@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint types golden docs lock bench clean
+.PHONY: demo test check lint types golden docs lock bench campaign clean
 
 demo: $(READY)  ## See it work: every bundled sample through the real Kafka and ClickHouse.
 	$(BIN)/fleetline demo

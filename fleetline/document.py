@@ -27,7 +27,7 @@ Settings are environment variables, read once when a process starts; their case 
 |---|---|---|
 """
 _TAIL = """
-Elsewhere: a pull connector has settings of its own, [BikeTrax's](biketrax-pull.md#setting-it-up) for example. `FLEETLINE_CACHE` is
+Elsewhere: a pull connector has settings of its own, see [BikeTrax's](biketrax-pull.md#setting-it-up). `FLEETLINE_CACHE` is
 where the local stack's broker is kept once it is fetched, `~/.cache/fleetline` unless set. `FLEETLINE_INSTANCE_ID` gives a
 `serve processors` a lasting name in its consumer group: restarted within `FLEETLINE_KAFKA_SESSION_TIMEOUT_MS` it gets its
 partitions back, and no other has to move.
