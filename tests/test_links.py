@@ -39,7 +39,9 @@ def test_every_command_and_option_exists(document: str) -> None:
     assert not unknown
 
 
-@pytest.mark.parametrize("line", ["serv ingress", "up --prot 1", "credential crate --source flespi", "tenant create --jsn x"])
+@pytest.mark.parametrize(
+    "line", ["serv ingress", "up --prot 1", "credential crate --source flespi", "tenant create --jsn x"]
+)
 def test_what_does_not_exist_is_noticed(line: str) -> None:
     assert not _is_known(line)
 
@@ -62,7 +64,9 @@ def _resolves(document: Path, link: str) -> bool:
     target = (document.parent / name).resolve() if name else document
     if not target.exists():
         return False
-    return not anchor or anchor in {_slug(each) for each in _HEADING.findall(_FENCED.sub("", target.read_text("utf-8")))}
+    return not anchor or anchor in {
+        _slug(each) for each in _HEADING.findall(_FENCED.sub("", target.read_text("utf-8")))
+    }
 
 
 def _slug(heading: str) -> str:
