@@ -51,9 +51,9 @@ def command(component: str) -> None:
     started again: no acknowledged record is lost by that.
     """
     from fleetline.kafka_admin import ensure_topics
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
-    settings = Settings()
+    settings = settings_of_environment()
     serve = _server(component)
     ensure_topics(settings, timeout_s=120.0)
     serve(settings)
