@@ -28,7 +28,7 @@ from tests.processors.waiting import (
     releaser,
     settle,
 )
-from tests.support import TENANT, child, produce, raw_headers, read_all, running, until
+from tests.support import TENANT, child, committed, produce, raw_headers, read_all, running, until
 
 pytestmark = pytest.mark.stack
 
@@ -85,7 +85,7 @@ def waiting(settings: Settings) -> int:
 def test_mapping_a_device_releases_what_waits_in_order_and_nothing_else(topics: Settings) -> None:
     # AC-a41, DM-a19
     put(topics)
-    with running(worker(topics)):
+    with running(worker(topics)) as process:
         for device in ("silo-1", "silo-2"):
             generic(topics, device, range(50))
         generic(topics, "silo-1", range(100, 150), tenant=OTHER)
@@ -98,6 +98,7 @@ def test_mapping_a_device_releases_what_waits_in_order_and_nothing_else(topics: 
         theirs = Device(id="theirs", tenant_id=OTHER, name="Theirs", attributes={EXTERNAL_ID: "silo-1"})
         put(topics, silo("silo-2", OTHER), theirs)
         until(lambda: len(readings(topics).get("theirs", ())) >= 50, 20)
+    assert process.exit_status == 0
     assert readings(topics) == {"d-silo-1": list(range(60)), "theirs": list(range(100, 150))}  # A's silo-2 still waits
     assert {record["tenant_id"] for record in telemetry_of(topics) if record["device_id"] == "theirs"} == {OTHER}
 
@@ -212,8 +213,14 @@ def test_a_registry_ahead_of_the_normalizers_or_behind_them_leaves_nothing_waiti
         assert settle(made) == 0
         registry.put(silo("silo-1"))
         release_all(made, 10)
+        registry.put(silo("silo-2"))
+        release_all(made, 10)
         assert settle(made) == 0
-    assert readings(topics) == {"d-silo-1": list(range(30))}
+        made._commit_after = 0.0
+        settle(made)
+    done, end = committed(topics, f"{topics.topic_prefix}unmapped", topics.topics.unmapped)
+    assert done == end, "nothing waits, so the next owner of the partitions begins at their ends"
+    assert readings(topics) == {"d-silo-1": list(range(30)), "d-silo-2": list(range(10))}
 
 
 def test_more_senders_than_are_listed_are_found_by_reading_again(topics: Settings) -> None:
