@@ -8,7 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -27,21 +28,14 @@ ROUNDS = 3
 
 def run() -> dict[str, Any]:
     """Measure both in turn, three times; the round with the best ratio counts, value and limit from the same round."""
-    with servers() as settings:
-        with RegistryStore(settings) as store:
-            tenant = store.create_tenant("Bench")
-            _, secret = store.create_credential(tenant, "flespi")
-        request = _request(secret)
+    with serving() as (settings, ours, secret):
+        message = request(secret)
         port = free_port()
-        with (
-            process(settings, "ingress", "-m", "fleetline", "serve", "ingress") as ours,
-            process(settings, "plain", "-m", "benchmarks.plain_endpoint", str(port)) as plain,
-        ):
-            _wait(settings, ours, secret)
+        with process(settings, "plain", "-m", "benchmarks.plain_endpoint", str(port)) as plain:
             rounds = []
             for _ in range(ROUNDS):
-                limit = _measure(plain, port, request)
-                value = _measure(ours, settings.ingress_port, request)
+                limit = measure(plain, port, message)
+                value = measure(ours, settings.ingress_port, message)
                 rounds.append((value["per_cpu_second"] / limit["per_cpu_second"], value, limit))
     ratio, value, limit = max(rounds, key=lambda each: each[0])
     return {
@@ -61,8 +55,20 @@ def run() -> dict[str, Any]:
     }
 
 
-def _request(secret: str) -> bytes:
-    content = body(1, 1)
+@contextmanager
+def serving() -> Iterator[tuple[Settings, Child, str]]:
+    """Run the ingress before a real broker; yield its settings, its process and a credential of flespi."""
+    with servers() as settings:
+        with RegistryStore(settings) as store:
+            _, secret = store.create_credential(store.create_tenant("Bench"), "flespi")
+        with process(settings, "ingress", "-m", "fleetline", "serve", "ingress") as child:
+            _wait(settings, child, secret)
+            yield settings, child, secret
+
+
+def request(secret: str, messages: int = 1) -> bytes:
+    """Make a flespi request of so many messages."""
+    content = b"[" + b",".join(body(number, number % 50)[1:-1] for number in range(messages)) + b"]"
     head = (
         "POST /in/flespi HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {secret}\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -76,19 +82,28 @@ def _wait(settings: Settings, child: Child, secret: str) -> None:
     url = f"http://127.0.0.1:{settings.ingress_port}/in/flespi"
     while time.monotonic() < deadline and child.is_running:
         with suppress(urllib.error.URLError, OSError):
-            request = urllib.request.Request(url, data=b"[]", headers={"Authorization": f"Bearer {secret}"})
-            with urllib.request.urlopen(request, timeout=2):
+            asked = urllib.request.Request(url, data=b"[]", headers={"Authorization": f"Bearer {secret}"})
+            with urllib.request.urlopen(asked, timeout=2):
                 return
         time.sleep(0.1)
     raise RuntimeError(f"the ingress is not ready:\n{child.log_tail(30)}")
 
 
-def _measure(child: Child, port: int, request: bytes) -> dict[str, float]:
+def measure(
+    child: Child,
+    port: int,
+    message: bytes,
+    *,
+    connections: int = CONNECTIONS,
+    seconds: float = SECONDS,
+    rate: float = 0,
+) -> dict[str, float]:
+    """Load a server for some seconds; return what the load generator saw, and the answers per CPU-second of the server."""
     server = psutil.Process(child.pid)
     before = server.cpu_times()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", str(port), str(CONNECTIONS), str(SECONDS)],
-        input=request, capture_output=True, check=True,
+        [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds), str(rate)],
+        input=message, capture_output=True, check=True,
     )  # fmt: skip
     after = server.cpu_times()
     seen: dict[str, float] = orjson.loads(done.stdout)

@@ -1,6 +1,11 @@
-"""A load generator in a process of its own: keep-alive connections that send the same request again as soon as it is answered."""
+"""A load generator in a process of its own: keep-alive connections that send the same request again when it is answered.
+
+With a rate, each connection sends on its own schedule, and a late answer counts from when its request was due: a server that
+stalls is not spared the requests it kept from being sent.
+"""
 
 import asyncio
+import random
 import sys
 import time
 from typing import cast
@@ -12,21 +17,34 @@ import uvloop
 class Connection(asyncio.Protocol):
     """One keep-alive connection; writes the request, waits for the answer, notes how long it took."""
 
-    def __init__(self, request: bytes, latencies_ms: list[float], stopped: asyncio.Event) -> None:
+    def __init__(
+        self, request: bytes, latencies_ms: list[float], stopped: asyncio.Event, interval_s: float = 0.0
+    ) -> None:
         self._request = request
         self._latencies = latencies_ms
         self._stopped = stopped
+        self._interval_s = interval_s
         self._buffer = b""
         self.failed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
-        self._send()
+        self._due = time.perf_counter() + random.random() * self._interval_s
+        asyncio.get_running_loop().call_later(self._due - time.perf_counter(), self._send)
 
     def _send(self) -> None:
-        self._sent = time.perf_counter()
+        if not self._interval_s:
+            self._due = time.perf_counter()
         self._transport.write(self._request)
+
+    def _next(self) -> None:
+        self._due += self._interval_s
+        wait_s = self._due - time.perf_counter()
+        if self._interval_s and wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._send)
+        else:
+            self._send()
 
     def data_received(self, data: bytes) -> None:
         """Take an answer; every one measured here has an empty body."""
@@ -34,23 +52,26 @@ class Connection(asyncio.Protocol):
         if not self._buffer.endswith(b"\r\n\r\n"):
             return
         if self._buffer.startswith(b"HTTP/1.1 200"):
-            self._latencies.append((time.perf_counter() - self._sent) * 1000)
+            self._latencies.append((time.perf_counter() - self._due) * 1000)
         else:
             self.failed += 1
         self._buffer = b""
         if self._stopped.is_set():
             self._transport.close()
         else:
-            self._send()
+            self._next()
 
 
-async def load(port: int, connections: int, seconds: float, request: bytes) -> dict[str, float]:
-    """Load for some seconds and return what was seen."""
+async def load(port: int, connections: int, seconds: float, rate: float, request: bytes) -> dict[str, float]:
+    """Load for some seconds and return what was seen; `rate` 0 is as fast as it goes."""
+    interval_s = connections / rate if rate else 0.0
     latencies: list[float] = []
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     made = [
-        (await loop.create_connection(lambda: Connection(request, latencies, stopped), "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: Connection(request, latencies, stopped, interval_s), "127.0.0.1", port))[
+            1
+        ]
         for _ in range(connections)
     ]
     await asyncio.sleep(seconds)
@@ -68,10 +89,10 @@ async def load(port: int, connections: int, seconds: float, request: bytes) -> d
 
 
 def main() -> None:
-    """Read port, connections, seconds and the request, print one JSON object."""
+    """Read port, connections, seconds, rate and the request, print one JSON object."""
     uvloop.install()
-    port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    print(orjson.dumps(asyncio.run(load(port, connections, seconds, sys.stdin.buffer.read()))).decode())
+    port, connections, seconds, rate = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+    print(orjson.dumps(asyncio.run(load(port, connections, seconds, rate, sys.stdin.buffer.read()))).decode())
 
 
 if __name__ == "__main__":

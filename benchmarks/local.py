@@ -12,7 +12,7 @@ from fleetline.kafka_admin import ensure_topics
 from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port
-from fleetline.settings import Settings
+from fleetline.settings import DOORS, Settings
 
 IDLE_TIMEOUT_S = 120.0
 
@@ -26,7 +26,7 @@ def servers(*, clickhouse: bool = False) -> Iterator[Settings]:
                 "data_dir": Path(folder),
                 "kafka_port": free_port(),
                 "clickhouse_port": free_port(),
-                "ingress_port": free_port(),
+                **{f"{name}_port": free_port() for name in DOORS},
             }
         )
         kafka = LocalKafka(settings)
@@ -52,7 +52,7 @@ def process(settings: Settings, name: str, *arguments: str) -> Iterator[Child]:
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "CLICKHOUSE_URL": settings.clickhouse_url,
         "FLEETLINE_DATA": str(settings.data_dir),
-        "FLEETLINE_INGRESS_PORT": str(settings.ingress_port),
+        **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]),
     }
     child = Child(name, [sys.executable, *arguments], settings.data_dir / "logs" / f"{name}.log", environment)

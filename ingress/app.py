@@ -1,5 +1,6 @@
 """The application: routes derived from the sources' declarations, probes and metrics."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from ingress.endpoint import Door
 from ingress.intake import Intake
 from ingress.metrics import IngressMetrics
 from ingress.producer import Producer
+from ingress.rejected import RejectedStore
 from ingress.spool import Spool
 from registry.view import RegistryView
 from sources.contract import Source
@@ -73,21 +75,25 @@ def build_app(
     registry: Registry,
     producer: Producer,
     spool: Spool | None = None,
+    rejected: RejectedStore | None = None,
 ) -> IngressApp:
-    """Build the application. `registry` must be running; producer and spool start and stop with the application."""
-    intake = Intake(settings, sources, registry.view, producer, spool)
+    """Build the application. `registry` must be running; all the others start and stop with the application."""
+    intake = Intake(settings, sources, registry.view, producer, spool, lambda: registry.caught_up)
     metrics = IngressMetrics(intake)
+    if rejected is not None:
+        metrics.registry.register(rejected)
     doors: dict[str, Door] = {}
     routes: list[Route] = []
     for template, source in _plan(settings, sources).items():
         https_only = source.name in settings.https_only
-        door = Door(intake.of(source.name), template, metrics.of(source.name), https_only)
+        acceptance, counts = intake.of(source.name), metrics.of(source.name)
+        door = Door(acceptance, template, counts, https_only=https_only, rejected=rejected)
         for path in _with_and_without_slash(template):
             if "{" in path:
                 routes.append(Route(path, endpoint=door))
             else:
                 doors[path] = door
-    starlette = Starlette(routes=[*_probes(registry, intake, metrics), *routes], lifespan=_lifespan(intake))
+    starlette = Starlette(routes=[*_probes(registry, intake, metrics), *routes], lifespan=_lifespan(intake, rejected))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
 
@@ -110,12 +116,16 @@ def _with_and_without_slash(path: str) -> Iterable[str]:
     return dict.fromkeys((bare or "/", f"{bare}/"))
 
 
-def _lifespan(intake: Intake) -> Any:
+def _lifespan(intake: Intake, rejected: RejectedStore | None) -> Any:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await intake.start()
+        if rejected is not None:
+            rejected.start()
         yield
         await intake.stop()
+        if rejected is not None:
+            await asyncio.to_thread(rejected.close)
 
     return lifespan
 

@@ -14,10 +14,11 @@ import msgspec
 import orjson
 
 from ingress.acceptance import Acceptance
-from ingress.errors import RejectedRequest, TooLarge, Truncated, status_and_detail
+from ingress.errors import RejectedRequest, TooLarge, Truncated, Unauthorized, status_and_detail
 from ingress.inflate import inflate
 from ingress.metrics import SourceCounts
-from sources.contract import NOTHING, Request
+from ingress.rejected import LARGEST_BODY, RejectedStore
+from sources.contract import NOTHING, OnFailure, Request
 from sources.errors import Refused
 
 log = logging.getLogger(__name__)
@@ -87,12 +88,21 @@ class WireHeaders(Mapping[str, str]):
 class Door:
     """Takes the requests of one source on the route `template`."""
 
-    def __init__(self, acceptance: Acceptance, template: str, counts: SourceCounts, https_only: bool = False) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        template: str,
+        counts: SourceCounts,
+        *,
+        https_only: bool = False,
+        rejected: RejectedStore | None = None,
+    ) -> None:
         self._acceptance = acceptance
         self._source = acceptance.source
         self._template = template
         self._counts = counts
         self._https_only = https_only
+        self._rejected = rejected if self._source.on_failure is OnFailure.DROPS else None
 
     async def answer(
         self, method: str, scheme: str, pairs: Pairs, query: bytes, path_params: Mapping[str, str], read: Read
@@ -114,10 +124,13 @@ class Door:
                 content_type=headers.get("content-type"),
             )
             acceptance = self._acceptance
-            credential = acceptance.authenticate(request)
-            _check_length(headers.get("content-length"), acceptance.limit)
-            body = await read(acceptance.limit)
-            request.body = inflate(body, headers.get("content-encoding"), acceptance.limit)
+            try:
+                credential = acceptance.authenticate(request)
+            except Unauthorized:
+                if self._rejected is not None:
+                    await self._rejected.rescue(self._source, request, _inflated(headers, read, LARGEST_BODY))
+                raise
+            request.body = await _inflated(headers, read, acceptance.limit)
             await acceptance.store(request, credential)
         except Exception as error:  # noqa: BLE001  whatever happened, the sender gets a status
             return self._refused(self._explain(error))
@@ -156,6 +169,11 @@ def _problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
         return Answer(status, headers)
     body = orjson.dumps({"status": status, "detail": detail})
     return Answer(status, (*headers, (b"content-type", b"application/problem+json")), body)
+
+
+async def _inflated(headers: WireHeaders, read: Read, limit: int) -> bytes:
+    _check_length(headers.get("content-length"), limit)
+    return inflate(await read(limit), headers.get("content-encoding"), limit)
 
 
 def _check_length(announced: str, limit: int) -> None:

@@ -79,6 +79,7 @@ class KafkaProducer:
         self._asked: tuple[float, bool] = (float("-inf"), False)
         self._logged_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _client(self) -> Any:
         from confluent_kafka import Producer as RdKafka
@@ -92,6 +93,7 @@ class KafkaProducer:
 
     async def start(self) -> None:
         """Begin to serve delivery reports."""
+        self._loop = asyncio.get_running_loop()  # asking for it costs a system call each time
         self._tasks = [asyncio.create_task(self._serve_reports()), asyncio.create_task(self._look_for_broker())]
 
     async def stop(self) -> None:
@@ -111,7 +113,8 @@ class KafkaProducer:
         if self._away:
             raise NotDurable("the broker is away")
         now = time.monotonic()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = self._loop or asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
 
         def on_delivery(error: Any, _: Any) -> None:
             self._outstanding -= 1

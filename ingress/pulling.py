@@ -23,6 +23,7 @@ from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from ingress.errors import NotDurable, RejectedRequest
 from ingress.intake import Intake
+from ingress.probes import Probes
 from ingress.producer import KafkaProducer
 from ingress.pulling_topics import TopicReader, last_value, requests_of
 from registry.follower import RegistryFollower
@@ -85,8 +86,8 @@ class Session:
         self._view = view
         self._credential = credential
         self._key = f"{source.name}/{credential.id}".encode()
-        self._producer = KafkaProducer(settings)
-        self._intake = Intake(settings, {source.name: source}, view, self._producer)
+        self.producer = KafkaProducer(settings)
+        self._intake = Intake(settings, {source.name: source}, view, self.producer)
         self._acceptance = self._intake.of(source.name)
         self._reader = TopicReader(settings, settings.topics.raw(source.name))
         self.metrics = PullMetrics(source.name)
@@ -114,7 +115,7 @@ class Session:
 
     async def save(self, state: bytes) -> None:
         """Keep a state; returns once it is durable."""
-        await self._until_durable(lambda: self._producer.append(self._settings.topics.pulls, self._key, state, []))
+        await self._until_durable(lambda: self.producer.append(self._settings.topics.pulls, self._key, state, []))
 
     async def deliver(self, path: str, body: bytes) -> None:
         """Store one body; returns once it is durable. Raises PullStopped when the credential was revoked."""
@@ -228,41 +229,27 @@ async def _run(
     stop: asyncio.Event,
 ) -> None:
     heartbeat = Heartbeat(settings, f"{source.name}{SUFFIX}")
-    with _metrics_served(settings, session.metrics):
-        await session.start()
-        task = asyncio.create_task(connector.run(account, session))
-        try:
-            while not stop.is_set() and not task.done():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 1.0)
-                if follower.failed is not None:
-                    raise RuntimeError("the registry is no longer followed") from follower.failed
-                if time.monotonic() - session.beaten_at < _STALLED_S:
-                    heartbeat.beat()
-        finally:
-            ended_by_itself = task.done()
-            task.cancel()
-            (outcome,) = await asyncio.gather(task, return_exceptions=True)
-            await session.stop()
+    probes = Probes(settings, session.metrics.registry, session.producer)
+    await session.start()
+    await probes.start()
+    task = asyncio.create_task(connector.run(account, session))
+    try:
+        while not stop.is_set() and not task.done():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+            if follower.failed is not None:
+                raise RuntimeError("the registry is no longer followed") from follower.failed
+            if time.monotonic() - session.beaten_at < _STALLED_S:
+                heartbeat.beat()
+    finally:
+        ended_by_itself = task.done()
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        await probes.stop()
+        await session.stop()
     if isinstance(outcome, PullStopped):
         raise FleetlineError(str(outcome)) from None
     if isinstance(outcome, Exception):
         raise outcome
     if ended_by_itself and not stop.is_set():
         raise RuntimeError(f"the connector of {source.name} ended by itself")
-
-
-@contextlib.contextmanager
-def _metrics_served(settings: Settings, metrics: PullMetrics) -> Iterator[None]:
-    if not settings.metrics_port:
-        yield
-        return
-    from prometheus_client import start_http_server
-
-    server, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

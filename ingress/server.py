@@ -23,6 +23,7 @@ def serve(settings: Settings) -> None:
     from ingress.connection import Connection, sweep
     from ingress.intake import spool_of
     from ingress.producer import KafkaProducer
+    from ingress.rejected import RejectedStore
     from registry.follower import RegistryFollower
     from sources.catalog import load_sources
 
@@ -36,7 +37,14 @@ def serve(settings: Settings) -> None:
 
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(settings, load_sources(), follower, KafkaProducer(settings), spool_of(settings)),
+            build_app(
+                settings,
+                load_sources(),
+                follower,
+                KafkaProducer(settings),
+                spool_of(settings),
+                RejectedStore(settings.data_dir / "rejected"),
+            ),
             host=settings.host,
             port=settings.ingress_port,
             loop="uvloop",
@@ -69,7 +77,8 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        log.info("ingress on http://%s:%s", settings.host, settings.ingress_port)
+        scheme = "https" if settings.tls_certificate else "http"
+        log.info("ingress on %s://%s:%s", scheme, settings.host, settings.ingress_port)
         server.run()
     finally:
         follower.stop()

@@ -8,7 +8,7 @@ Frames are JSON text (AC-a12..a15):
     <- {"type": "ack", "id": 7, "count": 1}                    `count`: telemetry frames acknowledged so far, this one included
     <- {"type": "error", "id": 7, "status": 503, "detail": …}  nothing of that frame is kept; the connection goes on
 
-What breaks these rules is told by an error frame, and the connection is closed with 1008.
+What breaks these rules is told by an error frame, and the connection is closed with 1008; with 1013 who should come again later.
 """
 
 import asyncio
@@ -32,12 +32,18 @@ ANSWER_LIMIT_S = 5.0
 IN_FLIGHT = 64
 """Frames of one connection that may wait for Kafka; then its socket is not read."""
 POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
 TRANSPORT, METHOD, PATH = "websocket", "SEND", "/"
 _RESERVED = ("ts", "timestamp", "childDeviceId")
 
 
 class Violation(Exception):
-    """The client broke the protocol: the connection is closed."""
+    """The client broke the protocol, or may not come in now: the connection is closed."""
+
+    def __init__(self, detail: str, code: int = POLICY_VIOLATION, status: int = 400) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status = status
 
 
 class Socket(Protocol):
@@ -89,8 +95,8 @@ class WebSocketSession:
         except Violation as violation:
             await self._finish(answering)
             answering = None
-            await self._say(type="error", status=400, detail=str(violation))
-            await self._socket.close(POLICY_VIOLATION, str(violation))
+            await self._say(type="error", status=violation.status, detail=str(violation))
+            await self._socket.close(violation.code, str(violation))
         finally:
             await self._finish(answering)
 
@@ -108,6 +114,9 @@ class WebSocketSession:
         except Unauthorized:
             self._counts.refused(Unauthorized.status)
             raise Violation("unknown device token") from None
+        except RejectedRequest as error:
+            self._counts.refused(error.status)
+            raise Violation(error.detail, TRY_AGAIN_LATER, error.status) from None
         await self._say(type="auth", status="ok")
 
     def _credential(self, request: Request) -> Credential:

@@ -52,7 +52,9 @@ async def _serve(settings: Settings, sources: Mapping[str, Source], follower: Re
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    intake = Intake(settings, sources, follower.view, KafkaProducer(settings), spool_of(settings))
+    intake = Intake(
+        settings, sources, follower.view, KafkaProducer(settings), spool_of(settings), lambda: follower.caught_up
+    )
     heartbeat = Heartbeat(settings, COMPONENT)
     await intake.start()
     door = WebSocketDoor(settings, sources, intake)

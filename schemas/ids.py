@@ -9,9 +9,24 @@ _VARIANT = 0x80
 _VARIANT_DIGITS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
+_NOISE: list[str] = []
+"""Random digits for the next ids: asking the system for each one costs as much as the rest of an id."""
+_NOISE_DIGITS = 20
+os.register_at_fork(after_in_child=_NOISE.clear)  # parent and child must not make the same ids
+
+
+def _noise() -> str:
+    try:
+        return _NOISE.pop()
+    except IndexError:
+        digits = os.urandom(_NOISE_DIGITS * 128).hex()
+        _NOISE.extend(digits[start : start + _NOISE_DIGITS] for start in range(0, len(digits), _NOISE_DIGITS))
+        return os.urandom(_NOISE_DIGITS // 2).hex()
+
+
 def new_id() -> str:
     """Make a UUIDv7 (RFC 9562): unique, and sorted by the time it was made to the millisecond."""
-    noise = os.urandom(10).hex()
+    noise = _noise()
     stamp = f"{time.time_ns() // 1_000_000:012x}"
     return f"{stamp[:8]}-{stamp[8:]}-7{noise[:3]}-{_VARIANT_DIGITS[noise[3]]}{noise[4:7]}-{noise[7:19]}"
 

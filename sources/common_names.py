@@ -14,36 +14,61 @@ from sources.contract import Reading
 from sources.values import put
 
 _ALIASES = {
-    "battery.level": "batteryLevel battery_level batteryPercent battery_percent batteryPercentage battery_percentage",
-    "battery.voltage": "batteryVoltage battery_voltage batVoltage bat_voltage batV BatV",
+    "battery.level": "batteryLevel battery_level batteryPercent battery_percent batteryPercentage battery_percentage"
+    " BatteryLevel Battery_Level batteryPct battery_pct battery_level_percent batteryLevelInPercentage batterypercent",
+    "battery.voltage": "batteryVoltage battery_voltage batVoltage bat_voltage batV BatV BAT_V Bat_V bat_v batt_v BattV"
+    " battV BatteryVoltage Battery_Voltage battery_volt batt_volt battery_v battery_V",
     "co2": "co2 CO2",
     "device.temperature": "deviceTemperature device_temperature internalTemperature internal_temperature",
     "engine.ignition.status": "ignition ignitionStatus ignition_status",
     "engine.motorhours": "engineHours engine_hours",
     "engine.rpm": "rpm engineRpm engine_rpm",
-    "external.powersource.voltage": "externalVoltage external_voltage powerVoltage power_voltage",
+    "external.powersource.voltage": "externalVoltage external_voltage powerVoltage power_voltage vExt v_ext",
     "fuel.level": "fuelLevel fuel_level",
-    "humidity": "humidity relativeHumidity relative_humidity",
+    "humidity": "humidity relativeHumidity relative_humidity Humidity",
     "illuminance": "illuminance",
     "movement.status": "moving motion inMotion in_motion",
-    "temperature": "temperature temp temperatureC temperature_c tempC temp_c",
+    "temperature": "temperature temp temperatureC temperature_c tempC temp_c Temperature TempC temperatureCelsius",
     "vehicle.mileage": "odometer_km odometerKm mileage_km mileageKm",
 }
 _COLUMNS = {
-    "latitude": "latitude lat latitudeDeg Latitude position.latitude",
-    "longitude": "longitude lon lng long longitudeDeg Longitude position.longitude",
-    "altitude_m": "altitude_m altitude alt position.altitude",
-    "speed_kmh": "speed_kmh speedKmh speed_kph speedKph speedKmph position.speed",
-    "course_deg": "course_deg heading headingDeg course bearing position.direction",
-    "accuracy_m": "accuracy_m accuracy position.accuracy",
-    "hdop": "hdop HDOP position.hdop",
+    "latitude": "latitude lat latitudeDeg latitude_deg Latitude Lat LATITUDE LAT gpsLatitude gps_latitude gpsLat gps_lat"
+    " gnss_latitude latitud position.latitude",
+    "longitude": "longitude lon lng long longitudeDeg longitude_deg Longitude Lon Lng Long LONGITUDE LON gpsLongitude"
+    " gps_longitude gpsLon gpsLng gps_lon gps_lng gnss_longitude longitud Longitud position.longitude",
+    "altitude_m": "altitude_m altitude alt alt_m altitudeM Altitude gpsAltitude gps_altitude gpsAlt gps_alt"
+    " position.altitude",
+    "speed_kmh": "speed_kmh speedKmh speed_kph speedKph speedKmph speed_kmph position.speed",
+    "course_deg": "course_deg heading headingDeg heading_deg course courseDeg bearing cog position.direction",
+    "accuracy_m": "accuracy_m accuracy accuracyM gpsAccM gpsAccuracy gps_accuracy horizontalAccuracy horizontal_accuracy"
+    " position.accuracy",
+    "hdop": "hdop HDOP gpsHdop gps_hdop position.hdop",
     "pdop": "pdop PDOP position.pdop",
-    "satellites": "satellites sats numSatellites position.satellites",
+    "satellites": "satellites sats nsat numSat num_sat numSats num_sats numSatellites numberOfSatellites"
+    " numberSatellitesUsed gpsSatellites gps_satellites satelliteCount satellite_count position.satellites",
 }
 _BOTH = frozenset(("latitude", "longitude"))
 _POSITIONS = (
-    "gps GPS gnss location position coordinates gpsLocation gps_0 gps_1 gps_2 gps_3 gps_4 gps_5 gps_6 gps_7 gps_8 gps_9"
+    "gps Gps GPS gnss Gnss GNSS location Location position Position coordinates coords gpsLocation gps_location"
+    " gpsPosition gps_position gnssFix"
 )
+_CHANNEL = "gps_"
+"""Cayenne's GPS channels are `gps_1` and on."""
+_DEEPEST_POSITION = 3
+_VALIDITY = {
+    **dict.fromkeys("fixFailed fix_failed gpsFixFailed".split(), False),
+    **dict.fromkeys("gpsValid gps_valid fixValid fix_valid gpsFixValid gps_fix_valid position.valid".split(), True),
+}
+"""What receivers say of their fix, and the word that means it is one."""
+_UNITS = {
+    "°C": "°C ℃ C degC Celsius",
+    "%": "% %RH",
+    "V": "V",
+    "ppm": "ppm",
+    "lx": "lx lux",
+    "hPa": "hPa mbar",
+    "km": "km",
+}
 _OF_A_POSITION = "accuracy"
 """Metres beside a position; without one it may be any sensor's accuracy, in any unit."""
 _OURS = frozenset(("timestamp.sent",))
@@ -114,17 +139,15 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
     Strings are never cast (AC-c09), units are never guessed: `speed` and `battery` stay as they are. The rest is kept
     under `<source>.<key>`, or `<source>.sent.<key>` where that is a canonical name. Of two keys with the same meaning the
     canonical one counts, else the first by alphabet, and the other is kept as it was sent; what `reading` says already is
-    not overwritten. The order of keys does not matter.
+    not overwritten. The order of keys does not matter. An object `{value, unit}` is its value where the unit is ours, and
+    what the receiver says of its fix is `fix_valid`, and kept.
     """
     stores: tuple[dict[str, Any], ...] = ({}, reading.numbers, reading.booleans, reading.texts, reading.numbers)
     taken: dict[str, str] = {}
-    nested: list[str] = []
     objects: dict[str, Mapping[str, Any]] = {}
     for key, value in values.items():
         kind, name, low, high = _PLACES.get(key) or _member(key)
         if isinstance(value, dict) and value:
-            if kind == _NESTED:
-                nested.append(key)
             objects[key] = value
         elif not _fits(kind, value, low, high):
             _raw(reading, _own(source, key), value)
@@ -138,11 +161,29 @@ def place(reading: Reading, source: str, values: Mapping[str, Any]) -> None:
     if stores[_COLUMN]:
         for key in _set_columns(reading, values, taken):
             _raw(reading, _own(source, key), values[key])
-    for key in sorted(nested):
-        objects[key] = _nested_position(reading, values[key])
+    if objects:
+        _open(reading, source, objects)
+    if not _VALIDITY.keys().isdisjoint(values):
+        _judge(reading, values)
+
+
+def _open(reading: Reading, source: str, objects: dict[str, Mapping[str, Any]]) -> None:
+    """Take a position and measured values out of objects, and keep what is left of them."""
+    for key in sorted(objects, key=lambda each: (each not in BY_NAME, each)):
+        if key.startswith(_CHANNEL) or _PLACES.get(key, _UNKNOWN)[0] == _NESTED:
+            objects[key] = _nested_position(reading, objects[key])
+        elif "value" in objects[key]:
+            objects[key] = _without_value(reading, key, objects[key])
     # Backwards, so that `a.b` has its place before `a` is opened, which may hold a `b`.
     for key in sorted(objects, reverse=True):
         _object(reading, _own(source, key), objects[key])
+
+
+def _judge(reading: Reading, values: Mapping[str, Any]) -> None:
+    """Set whether the fix is one, by what the receiver says; a doubt counts without a position too."""
+    said = [value is good for key, good in _VALIDITY.items() if (value := values.get(key)).__class__ is bool]
+    if said and reading.fix_valid < 0 and (not all(said) or reading.latitude == reading.latitude):
+        reading.fix_valid = 1 if all(said) else 0
 
 
 def _member(key: str) -> _Place:
@@ -210,17 +251,38 @@ def _set_columns(reading: Reading, values: Mapping[str, Any], taken: Mapping[str
     return left
 
 
-def _nested_position(reading: Reading, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _nested_position(reading: Reading, values: Mapping[str, Any], depth: int = 1) -> Mapping[str, Any]:
     """Take a position out of an object like `gps: {lat, lon}` and return what is left of it.
 
-    One without a position, or beside another position, stays whole. Cayenne's `gpsLocation: {"1": {…}}` is opened too.
+    One without a position, or beside another position, stays whole. Its own objects are searched too: Cayenne's
+    `gpsLocation: {"1": {…}}`, Abeeway's `position: {gnssFix: {…}}`.
     """
-    if len(values) == 1:
-        ((channel, inner),) = values.items()
+    left = _without_position(reading, values)
+    if left is not values or depth == _DEEPEST_POSITION:
+        return left
+    for key in sorted(values):
+        inner = values[key]
         if isinstance(inner, dict) and inner:
-            rest = _without_position(reading, inner)
-            return {channel: rest} if rest else {}
-    return _without_position(reading, values)
+            rest = _nested_position(reading, inner, depth + 1)
+            if rest is not inner:
+                return {name: value for name, value in {**values, key: rest}.items() if name != key or rest}
+    return values
+
+
+def _without_value(reading: Reading, key: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the value out of an object like `battery_voltage: {value, unit}` and return what is left of it.
+
+    It stays whole where its unit is another than ours, or there is such a value already.
+    """
+    kind, name, low, high = _PLACES.get(key) or _member(key)
+    value, unit = values["value"], values.get("unit")
+    if kind not in {_NUMBER, _TEMPERATURE} or name in reading.numbers or not _fits(kind, value, low, high):
+        return values
+    ours = BY_NAME[name].unit if name in BY_NAME else ""
+    if unit is not None and unit not in _UNITS.get(ours, ours).split():
+        return values
+    reading.numbers[name] = value
+    return {key: each for key, each in values.items() if key != "value"}
 
 
 def _without_position(reading: Reading, values: Mapping[str, Any]) -> Mapping[str, Any]:

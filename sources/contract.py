@@ -136,6 +136,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ("POST",)
     paths: tuple[str, ...] = ()
     """Routes besides `/in/<name>` and `/in/<name>/{<path_part>}`, as Starlette templates."""
+    mqtt_topics: tuple[str, ...] = ()
+    """MQTT topics, as `paths` are written: at most one `{part}`, a whole level. The user name is presented as a bearer token;
+    a part among `secret_path_parts` is a token too, and must belong to the connection's device or to one behind it."""
     websocket: bool = False
     """Served on the WebSocket port too: the auth frame's token is presented as a bearer token, a frame's `data` is a body."""
     path_part: str = ""

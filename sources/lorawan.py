@@ -229,7 +229,8 @@ _LOCATED = {"latitude": ELSEWHERE, "longitude": ELSEWHERE, "altitude": ELSEWHERE
 def location(reading: Reading, prefix: str, place: Any) -> bool:
     """Take the device's position out of an object; False when it holds none, and then all of it is kept as it is.
 
-    An absent coordinate is 0, an empty object or 0/0 of unknown source is no position, an accuracy of 0 is unknown.
+    An absent coordinate is 0, an empty object is no position, nor is 0/0, which is what a receiver without a fix says, and
+    an accuracy of 0 is unknown.
     """
     found = position(place)
     if found is None:
@@ -262,6 +263,6 @@ def position(place: Any) -> tuple[float, float] | None:
     longitude = 0 if longitude is None else longitude if longitude.__class__ is float else number_or(longitude, _NAN)
     if latitude != latitude or longitude != longitude:
         return None
-    if latitude == 0 and longitude == 0 and str(place.get("source") or "UNKNOWN").endswith("UNKNOWN"):
+    if latitude == 0 and longitude == 0:
         return None
     return latitude, longitude

@@ -46,6 +46,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "power": (0, 1_000),
     "battery": (0, 1_000),
     "batteryLevel": (0, 100),
+    "fuelLevel": (0, 100),
 }
 """Traccar's model says that the units of these vary by protocol: beyond the limits it is another unit (4012 is no battery in
 V), and the value keeps its own name."""

@@ -7,6 +7,7 @@ import click
 
 SERVERS = {
     "ingress": "ingress.server",
+    "mqtt": "ingress.mqtt.server",
     "websocket": "ingress.websocket_server",
     "processors": "processors.worker",
     "clickhouse": "sinks.clickhouse.server",
@@ -39,6 +40,7 @@ def command(component: str) -> None:
 
     \b
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
+    mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
     processors   the Faust worker: normalize, identify, detect, route; releases what waited for an unknown device
     clickhouse   loads telemetry, events, unmapped, quarantine and the delivery log into ClickHouse, exactly once
@@ -49,9 +51,9 @@ def command(component: str) -> None:
     started again: no acknowledged record is lost by that.
     """
     from fleetline.kafka_admin import ensure_topics
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
-    settings = Settings()
+    settings = settings_of_environment()
     serve = _server(component)
     ensure_topics(settings, timeout_s=120.0)
     serve(settings)

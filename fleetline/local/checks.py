@@ -86,7 +86,11 @@ def _memory() -> Check:
 
 
 def _ports(settings: Settings) -> list[Check]:
-    wanted = {"ingress": settings.ingress_port, "Kafka": settings.kafka_port, "ClickHouse": settings.clickhouse_port}
+    wanted = {
+        **settings.door_ports(),
+        "Kafka": settings.kafka_port,
+        "ClickHouse": settings.clickhouse_port,
+    }
     checks = []
     for what, port in wanted.items():
         taken = is_listening("127.0.0.1", port)

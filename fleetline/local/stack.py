@@ -21,9 +21,10 @@ from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.health import heartbeat_file, is_alive
 from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port, is_listening, require_free
-from fleetline.settings import Settings
+from fleetline.settings import DOORS, Settings
 
-COMPONENTS = ("ingress", "processors", "clickhouse", "delivery")
+_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws"}
+COMPONENTS = (*DOORS, "processors", "clickhouse", "delivery")
 """In the order they are stopped: intake first, so that what is on the road arrives."""
 READY_TIMEOUT_S = 90.0
 _RESTART_BACKOFF_S = (0.5, 1, 2, 5, 10)
@@ -74,6 +75,12 @@ class Stack:
         """Base URL of the ingress."""
         return f"http://127.0.0.1:{self.settings.ingress_port}"
 
+    def door_urls(self) -> dict[str, str]:
+        """Return where senders connect, by component."""
+        secure = "s" if self.settings.tls_certificate else ""
+        ports = self.settings.door_ports()
+        return {name: f"{_SCHEMES[name]}{secure}://127.0.0.1:{port}" for name, port in ports.items()}
+
     def __enter__(self) -> Self:
         try:
             self.start()
@@ -88,13 +95,9 @@ class Stack:
     def start(self) -> None:
         """Start everything and wait until all of it is ready. Raises FleetlineError with the log of what failed."""
         self._take_lock()
-        if "ingress" in self._components:
-            require_free(
-                "the ingress",
-                self.settings.host,
-                self.settings.ingress_port,
-                "--ingress-port or FLEETLINE_INGRESS_PORT",
-            )
+        for name, port in self._doors().items():
+            option = f"--{name}-port or FLEETLINE_{name.upper()}_PORT"
+            require_free(f"the {name} component", self.settings.host, port, option)
         if self._own_clickhouse:
             self.clickhouse.start()
         if self._own_kafka:
@@ -178,12 +181,20 @@ class Stack:
                     del due[name]
                     self._start_component(name)
 
+    def _doors(self) -> dict[str, int]:
+        """Return the ports of the components that listen."""
+        return {name: port for name, port in self.settings.door_ports().items() if name in self._components}
+
+    def _address(self, name: str) -> str:
+        url = self.door_urls().get(name, "")
+        return f"{url}/in/<source>" if name == "ingress" else url
+
     def urls(self) -> dict[str, str]:
         """List what listens where."""
         return {
             "Kafka": self.settings.kafka_bootstrap_servers,
             "ClickHouse": self.settings.clickhouse_url,
-            "ingress": self.ingress_url,
+            **self.door_urls(),
         }
 
     def health(self) -> list[tuple[str, str, str, int]]:
@@ -197,8 +208,8 @@ class Stack:
             ),
         ]
         for name in self._components:
-            address = f"{self.ingress_url}/in/<source>" if name == "ingress" else ""
-            rows.append((name, address, "ready" if self.is_ready(name) else "not ready", self._children[name].pid))
+            state = "ready" if self.is_ready(name) else "not ready"
+            rows += [(name, self._address(name), state, self._children[name].pid)]
         return rows
 
     def _start_component(self, name: str) -> None:
@@ -218,7 +229,7 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": settings.clickhouse_url,
             "FLEETLINE_DATA": str(settings.data_dir),
-            "FLEETLINE_INGRESS_PORT": str(settings.ingress_port),
+            **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
             "FLEETLINE_TOPIC_PREFIX": settings.topic_prefix,
             # On one's own machine webhooks may go to one's own machine.
             "FLEETLINE_DELIVERY_ALLOW_NETWORKS": os.environ.get("FLEETLINE_DELIVERY_ALLOW_NETWORKS", _LOOPBACK),
@@ -264,7 +275,7 @@ def _server_state(own: bool, child: Callable[[], Child]) -> tuple[str, int]:
 def with_free_ports(settings: Settings, *, only_taken: bool = False) -> Settings:
     """Return the settings with free ports, or with free ones only where the wanted one is taken."""
     update: dict[str, Any] = {}
-    for field in ("kafka_port", "clickhouse_port", "ingress_port"):
+    for field in ("kafka_port", "clickhouse_port", *(f"{name}_port" for name in DOORS)):
         if not only_taken or is_listening("127.0.0.1", getattr(settings, field)):
             update[field] = free_port()
     return settings.model_copy(update=update)

@@ -32,6 +32,7 @@ MAX_RECORDS = 50_000
 MAX_BYTES = 64 * 1024 * 1024
 LINGER_S = 0.5
 _FETCH = 10_000
+_COMMITTED_S = 30.0
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _WANTED_SETTINGS: dict[str, Any] = {
     "async_insert": 0,
@@ -263,7 +264,7 @@ class Loader:
         """Start each partition at its committed offset; a pending range first, exactly as it was written ahead."""
         from confluent_kafka import OFFSET_BEGINNING
 
-        for tp in consumer.committed(partitions, timeout=30) if partitions else []:
+        for tp in _committed(consumer, partitions) if partitions else []:
             pending = parse_pending(tp.metadata, tp.offset)
             if pending is not None:
                 log.info("replaying %s[%d] %s", tp.topic, tp.partition, pending.metadata)
@@ -289,3 +290,17 @@ class Loader:
             described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result()
             self._topic_ids[topic] = str(described.topic_id)
         return self._topic_ids[topic]
+
+
+def _committed(consumer: Any, partitions: list[Any]) -> Any:
+    """Read the committed offsets. A broker that has just come back does not know for a moment who coordinates the group."""
+    from confluent_kafka import KafkaException
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+    def passes(error: BaseException) -> bool:
+        return isinstance(error, KafkaException) and bool(error.args[0].retriable())
+
+    patiently = Retrying(
+        retry=retry_if_exception(passes), wait=wait_fixed(0.2), stop=stop_after_delay(_COMMITTED_S), reraise=True
+    )
+    return patiently(consumer.committed, partitions, timeout=_COMMITTED_S)

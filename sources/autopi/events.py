@@ -16,6 +16,7 @@ _PLAYERS = {
 """Families whose `@t` names who or what it happened to: a geofence's slug, a tag's id. As record types these would be
 without number, so the type is the family's and the name is an attribute."""
 _MOVES = {"moving": True, "standstill": False}
+_SWITCHED = {"on": True, "off": False}
 
 
 def read_event(reading: Reading, kind: str, record: dict[str, Any]) -> None:
@@ -40,3 +41,5 @@ def _state(reading: Reading, kind: str, state: str, attributes: dict[str, Any]) 
             reading.numbers["battery.level"] = level
     elif kind == "event.vehicle.position" and state in _MOVES:
         reading.booleans["movement.status"] = _MOVES[state]
+    elif kind == "event.vehicle.ignition" and state in _SWITCHED:
+        reading.booleans["engine.ignition.status"] = _SWITCHED[state]

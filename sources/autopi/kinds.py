@@ -11,6 +11,7 @@ from schemas.units import (
     PERCENT_PER_ONE,
     V_PER_MV,
 )
+from sources.contract import NOTHING
 
 COLUMNS: Mapping[str, str] = {
     "alt": "altitude_m",
@@ -21,10 +22,12 @@ COLUMNS: Mapping[str, str] = {
 }
 """Fields of a position that are columns. `sog` is km/h in the device's code; the guide states no unit (AP-c04)."""
 
+_BATTERY = {"voltage": "external.powersource.voltage", "level": "battery.level", "state": "battery.state"}
+_BATTERIES = (".bat", ".battery")
 _AXES = {"x": "x.acceleration", "y": "y.acceleration", "z": "z.acceleration"}
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
-    "obd.bat": {"voltage": "external.powersource.voltage", "level": "battery.level", "state": "battery.state"},
+    "obd.bat": _BATTERY,
     "ec2x.data_usage": {"sent": "network.sent", "recv": "network.received"},
     "acc.xyz": _AXES,
     "acc.acc_xyz": _AXES,
@@ -40,6 +43,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "obd.ambient_air_temp": {"value": "ambient.air.temperature"},
     "obd.throttle_pos": {"value": "throttle.level"},
     "obd.elm_voltage": {"value": "external.powersource.voltage"},
+    "obd.control_module_voltage": {"value": "external.powersource.voltage"},
     "obd.vin": {"value": "vehicle.vin"},
 }
 """`@t` -> field -> canonical name. AutoPi has no battery of its own: the one `obd.bat` measures is the vehicle's."""
@@ -76,6 +80,7 @@ _VOLT = {**dict.fromkeys(("v", "volt", "volts"), AS_IT_IS), **dict.fromkeys(("mv
 
 UNITS: Mapping[str, Mapping[str, Unit]] = {
     "obd.elm_voltage": _VOLT,
+    "obd.control_module_voltage": _VOLT,
     "obd.rpm": _RPM,
     "obd.speed": _KMH,
     "obd.coolant_temp": _CELSIUS,
@@ -90,6 +95,14 @@ UNITS: Mapping[str, Mapping[str, Unit]] = {
 }
 """`@t` -> unit as written, in lower case without spaces -> conversion. A value in another unit keeps its own name: nothing
 is guessed."""
+
+
+def fields_of(kind: str) -> Mapping[str, str]:
+    """Return the canonical names of a kind's fields. Any service of the device can measure the battery: `spm.bat`."""
+    found = FIELDS.get(kind)
+    if found is None:
+        return _BATTERY if kind.endswith(_BATTERIES) else NOTHING
+    return found
 
 
 def unit_of(kind: str, written: object) -> Unit | None:

@@ -7,7 +7,8 @@ from typing import Any
 from schemas.records import NAN
 from schemas.units import shifted
 from sources.autopi.events import read_event
-from sources.autopi.kinds import AS_IT_IS, FIELDS, NESTED, TEXTS, Unit, unit_of
+from sources.autopi.exported import NONE, RECEIVED, UNIT, VEHICLE, Envelope, opened
+from sources.autopi.kinds import AS_IT_IS, NESTED, TEXTS, Unit, fields_of, unit_of
 from sources.autopi.position import keep_raw, read_loc, read_track
 from sources.contract import NOTHING, Identity, Reading, Request
 from sources.errors import Unreadable
@@ -36,7 +37,8 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     kind = record.get("@t")
     if not isinstance(kind, str) or not kind:
         raise Unreadable("no_type", "the item has no `@t`")
-    unit = ordering_key(request)
+    record, envelope = opened(record, kind)
+    unit = ordering_key(request) or _text(envelope.unit)
     stamp = record.get("@ts")
     sent = time_or_zero(stamp)
     reading = Reading(
@@ -48,6 +50,9 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     )
     if stamp and not sent:
         put(reading, "autopi.@ts", stamp)
+    if envelope is not NONE:
+        reading.content = record
+        _add_envelope(reading, envelope)
     if kind.startswith("event."):
         read_event(reading, kind, record)
         if "loc" in record:
@@ -59,6 +64,20 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     return (reading,)
 
 
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _add_envelope(reading: Reading, envelope: Envelope) -> None:
+    """Note what AutoPi's cloud adds. It is no part of the id: the device's own copy of the item has none of it."""
+    reading.platform_us = time_or_zero(envelope.received)
+    if envelope.received and not reading.platform_us:
+        put(reading, f"autopi.{RECEIVED}", envelope.received)
+    put(reading, f"autopi.{VEHICLE}", envelope.vehicle)
+    if envelope.unit != reading.source_device:
+        put(reading, f"autopi.{UNIT}", envelope.unit)
+
+
 @lru_cache(maxsize=16_384)
 def _identities(unit: str) -> tuple[Identity, ...]:
     if not unit:
@@ -67,7 +86,7 @@ def _identities(unit: str) -> tuple[Identity, ...]:
 
 
 def _telemetry(reading: Reading, kind: str, record: dict[str, Any]) -> None:
-    fields = FIELDS.get(kind, NOTHING)
+    fields = fields_of(kind)
     nested = NESTED.get(kind, NOTHING)
     unit = unit_of(kind, record.get("unit"))
     for key, value in record.items():

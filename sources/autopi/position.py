@@ -9,6 +9,7 @@ from sources.values import number_or, put, put_all, time_or_zero
 
 _META = frozenset(("@t", "@ts"))
 _LOC = frozenset(("lat", "lon"))
+_FIXES = {"2D": 1, "3D": 1, "no_fix": 0, "invalid_fix": 0}
 
 
 def read_track(reading: Reading, record: dict[str, Any]) -> None:
@@ -26,6 +27,9 @@ def read_track(reading: Reading, record: dict[str, Any]) -> None:
     if reading.latitude != reading.latitude:
         reading.fix_valid = 0
         return
+    fix = record.get("fix")
+    if isinstance(fix, str):
+        reading.fix_valid = _FIXES.get(fix, reading.fix_valid)
     day, clock = record.get("date_utc"), record.get("utc")
     if isinstance(day, str) and isinstance(clock, str):
         reading.fix_us = time_or_zero(f"{day}T{clock}")

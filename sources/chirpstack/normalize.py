@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 from sources.chirpstack import protobuf
-from sources.common_names import place
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
 from sources.lorawan import (
@@ -28,6 +27,7 @@ from sources.lorawan import (
     set_times,
     spread,
 )
+from sources.lorawan_decoded import place_decoded
 from sources.lorawan_protobuf import items
 from sources.peek import peek
 from sources.values import as_object, number_or, put
@@ -92,6 +92,9 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     if not dev_eui:
         raise Unreadable("no_device", "no `deviceInfo.devEui`, or it is no EUI-64")
     kind = request.query.get("event") or _kind(event)
+    if kind == "up" and _UPLINK_KEYS.isdisjoint(event) and "rxInfo" not in event:
+        told = _kind(event)  # a proxy that calls everything `up`: nothing of an uplink is in it
+        kind = told if told not in {"join", "unknown"} else kind
     reading = Reading(type=kind, source_device=dev_eui, identities=by_dev_eui(dev_eui))
     best = best_gateway(event.get("rxInfo"))
     _times(reading, event, best)
@@ -139,7 +142,9 @@ def _uplink_id(receptions: Any) -> str:
 
 
 def _kind(event: Mapping[str, Any]) -> str:  # noqa: PLR0911  one return per kind
-    """Tell the kind of an event whose query does not."""
+    """Tell the kind of an event whose query does not, nulls and zeros of other kinds beside it or not."""
+    if "fPort" in event:
+        return "up"
     if "margin" in event or "batteryLevel" in event or "externalPowerSource" in event:
         return "status"
     if ("level" in event and "code" in event) or ("type" in event and "error" in event):
@@ -250,7 +255,7 @@ def _decoded(reading: Reading, event: Mapping[str, Any]) -> Any:
         return None
     decoded = plain(decoded)
     if decoded.__class__ is dict:
-        place(reading, "chirpstack", decoded)
+        place_decoded(reading, "chirpstack", decoded)
     else:
         put(reading, "chirpstack.object", decoded)
     return decoded

@@ -2,7 +2,7 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header, path_param
-from sources.device.normalize import check, ordering_key, read, seal, split
+from sources.device.normalize import ATTRIBUTES_PATH, GATEWAY_PATH, check, ordering_key, read, seal, split
 from sources.device_api import IDEMPOTENCY_KEY
 
 TOKEN = "deviceToken"  # noqa: S105  the name of a path part
@@ -19,6 +19,13 @@ SOURCE = Source(
     credentials=(path_param(TOKEN), header("x-device-token"), authorization("bearer")),
     ordering_key=ordering_key,
     paths=(f"/api/v1/{{{TOKEN}}}/telemetry", f"/api/v1/{{{TOKEN}}}/telemetry/batch"),
+    mqtt_topics=(
+        f"devices/{{{TOKEN}}}/telemetry",
+        f"v1/devices/{{{TOKEN}}}/telemetry",
+        "v1/devices/me/telemetry",
+        GATEWAY_PATH,
+        ATTRIBUTES_PATH,
+    ),
     secret_path_parts=(TOKEN,),
     websocket=True,
     captured_headers=(IDEMPOTENCY_KEY,),

@@ -11,7 +11,7 @@ from sources.digital_matter.envelope import add_reason, add_sequence, envelope_o
 from sources.digital_matter.fields import bit_mask
 from sources.digital_matter.identity import as_text
 from sources.digital_matter.keep import keep, keep_value, number_of, place, unsettled
-from sources.digital_matter.tables import COUNTERS, UNCERTAIN_ANALOGUE, Scale
+from sources.digital_matter.tables import COUNTERS, LEVEL_ANALOGUE, LEVEL_IN_HUNDREDTHS, UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
 
 _NAMES = ("sn", "imei", "iccid", "fw")
@@ -100,7 +100,7 @@ def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[
     del rest[name]
     seen: set[str] = set()
     odd: list[Any] = []
-    uncertain = UNCERTAIN_ANALOGUE if name == "analogues" else ""
+    uncertain, level = (UNCERTAIN_ANALOGUE, LEVEL_ANALOGUE) if name == "analogues" else ("", "")
     for each in values:
         got = each.get("id") if each.__class__ is dict else None
         number = str(got) if got.__class__ is int else as_text(got)
@@ -111,7 +111,10 @@ def _numbered(reading: Reading, rest: dict[str, Any], name: str, table: Mapping[
         value = each["val"]
         scale = table.get(number)
         placed = scale is not None and place(reading, scale, value)
-        if number == uncertain:
+        if number == level:
+            if placed or place(reading, LEVEL_IN_HUNDREDTHS, value):
+                unsettled(reading, f"{name}.{number}")
+        elif number == uncertain:
             if not placed:
                 unsettled(reading, f"{name}.{number}")
         elif placed:

@@ -9,7 +9,7 @@ from sources.contract import Reading
 from sources.digital_matter.clock import is_set, utc_us
 from sources.digital_matter.keep import keep, keep_others, keep_value, number_of, place, unsettled
 from sources.digital_matter.sdi12 import DEVICE, MEASUREMENTS, add_sensors
-from sources.digital_matter.tables import UNCERTAIN_ANALOGUE, Scale
+from sources.digital_matter.tables import LEVEL_ANALOGUE, LEVEL_IN_HUNDREDTHS, UNCERTAIN_ANALOGUE, Scale
 from sources.values import number_or
 
 _GPS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
@@ -141,6 +141,9 @@ def _analogue(reading: Reading, field: Field, analogues: Scales) -> None:
         if scale is None:
             if number == UNCERTAIN_ANALOGUE and value is not None:
                 unsettled(reading, "AnalogueData.5")
+        elif number == LEVEL_ANALOGUE:
+            if place(reading, scale, value) or place(reading, LEVEL_IN_HUNDREDTHS, value):
+                unsettled(reading, "AnalogueData.6")
         elif place(reading, scale, value) and number != UNCERTAIN_ANALOGUE:
             continue
         keep_value(reading, "AnalogueData." + number, value)

@@ -77,6 +77,7 @@ ALARMS: Mapping[int, str] = {
 """Reasons that are events by themselves, by Traccar's names of alarms (`loneWorker` and `highG` are ours: it has none)."""
 
 PRODUCTS: Mapping[int, str] = {
+    77: "Oyster2",
     88: "Bolt2",
     89: "G70 4G",
     97: "Yabby3 4G",
@@ -95,7 +96,7 @@ class Scale(NamedTuple):
     high: float
 
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 """Raise it with any change below: every record names the version its units were read with (DM-c07)."""
 
 _EVERY: Mapping[str, Scale] = {
@@ -107,11 +108,14 @@ _EVERY: Mapping[str, Scale] = {
 }
 _WIRED = {**_EVERY, "5": Scale("adc.voltage.1", MV_PER_V, 0, 100)}
 _BATTERY = {**_EVERY, "5": Scale("digital_matter.battery.voltage.loaded", MV_PER_V, 0, 100)}
-_PROFILES: Mapping[int, Mapping[str, Scale]] = {88: _WIRED, 89: _WIRED, 97: _BATTERY}
-"""Number 5 is the analogue input of a vehicle tracker, the loaded battery of a Yabby, a solar panel elsewhere, and whatever is
-wired to a Hawk."""
+_PROFILES: Mapping[int, Mapping[str, Scale]] = {77: _BATTERY, 88: _WIRED, 89: _WIRED, 97: _BATTERY}
+"""Number 5 is the analogue input of a vehicle tracker, the loaded battery of an Oyster or a Yabby, a solar panel elsewhere, and
+whatever is wired to a Hawk."""
 
 UNCERTAIN_ANALOGUE = "5"
+LEVEL_ANALOGUE = "6"
+LEVEL_IN_HUNDREDTHS = Scale("battery.level", HUNDREDTHS_PER_PERCENT, 0, 100)
+"""One receiver divides the level by 10; an Oyster2 sends 9992 and a Falcon 9381, which are no tenths."""
 
 COUNTERS: Mapping[str, Scale] = {
     "0": Scale("battery.voltage", MV_PER_V, 0, 100),
@@ -125,5 +129,5 @@ def analogues_of(product: int) -> Mapping[str, Scale]:
 
 
 def profile_name(product: int) -> str:
-    """Name the units a product's records are read with, e.g. `89/1`, `any/1`."""
+    """Name the units a product's records are read with, e.g. `89/2`, `any/2`."""
     return f"{product if product in _PROFILES else 'any'}/{PROFILE_VERSION}"

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from sources.errors import Unreadable
-from sources.flespi.notation import dotted, renamed
+from sources.flespi.notation import dotted, flattened, renamed
 from sources.flespi.options import Options
 
 COPY = object()
@@ -68,7 +68,8 @@ def named(message: dict[str, Any], options: Options) -> dict[str, Any]:
     """Return the message under flespi's own names; the very same one when nothing had to be renamed."""
     if options.rename:
         message = renamed(message, options.rename)
-    return dotted(message, options.notation)
+    message = dotted(message, options.notation)
+    return flattened(message) if dict in map(type, message.values()) else message
 
 
 def without_registration(message: dict[str, Any]) -> dict[str, Any]:

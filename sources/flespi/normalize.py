@@ -162,7 +162,18 @@ def _fix(reading: Reading, message: dict[str, Any]) -> None:
         reading.fix_valid = int(valid)
     elif valid is not None:
         put(reading, "flespi.position.valid", valid)
-    if reading.latitude == 0 and reading.longitude == 0 and reading.fix_valid != 1:
-        reading.numbers["flespi.position.latitude"] = reading.numbers["flespi.position.longitude"] = 0
-        reading.latitude = reading.longitude = NAN  # what trackers send without a fix
+    latitude, longitude = reading.latitude, reading.longitude
+    if latitude == 0 and longitude == 0 and reading.fix_valid != 1:
+        _as_sent(reading)  # what trackers send without a fix
         reading.fix_valid = 0
+    elif not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        _as_sent(reading)
+
+
+def _as_sent(reading: Reading) -> None:
+    """Keep what is no position, half of one included, under its own names."""
+    for name in ("latitude", "longitude"):
+        value = getattr(reading, name)
+        if value == value:
+            put(reading, f"flespi.position.{name}", value)
+            setattr(reading, name, NAN)

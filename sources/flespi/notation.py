@@ -5,9 +5,11 @@ capitals nor underscores, so the way back needs no list; a name of the sender's 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from schemas.vocabulary import BY_NAME
 
@@ -18,6 +20,8 @@ _ALWAYS_THERE = """
 """
 _TAG = re.compile(r"(?=[A-Z])|(?<=\D)(?=\d+$)")
 """A tag begins at a capital; a number at the end is one of its own (`AdcVoltage1` is `adc.voltage.1`)."""
+_DEEPEST = 16
+"""Levels of nesting that become a name; what is deeper stays one value, as JSON."""
 _WORTH_KEEPING = 100
 """Characters of a name that is remembered; no parameter has a longer one."""
 
@@ -60,6 +64,37 @@ def renamed(message: dict[str, Any], pairs: tuple[tuple[str, str], ...]) -> dict
     wanted = dict(pairs)
     names = {key: wanted.get(key, key) for key in message}
     return _without_loss(names, message)
+
+
+def flattened(message: dict[str, Any]) -> dict[str, Any]:
+    """Join the names of nested objects with dots: `{"position": {"speed": 5}}` says what `position.speed` says.
+
+    A key that stands in the message by its whole name counts; what is nested then stays under `flespi.<name>`.
+    """
+    made: dict[str, Any] = {}
+    nested: list[tuple[str, Any]] = []
+    for key, value in message.items():
+        if value.__class__ is dict and value:
+            nested.extend(_members(key, value, _DEEPEST))
+        else:
+            made[key] = value
+    for name, value in sorted(nested, key=_by_name_and_value):  # whatever the order of keys was
+        while name in made:
+            name = f"flespi.{name}"  # noqa: PLW2901
+        made[name] = value
+    return made
+
+
+def _by_name_and_value(member: tuple[str, Any]) -> tuple[str, bytes]:
+    return member[0], orjson.dumps(member[1], option=orjson.OPT_SORT_KEYS)
+
+
+def _members(name: str, values: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if value.__class__ is dict and value and depth:
+            yield from _members(f"{name}.{key}", value, depth - 1)
+        else:
+            yield f"{name}.{key}", value
 
 
 def indexed(key: str, message: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sources.common_names import place
 from sources.contract import Identity, Reading, Request
 from sources.errors import Unreadable
 from sources.lorawan import (
@@ -24,10 +23,11 @@ from sources.lorawan import (
     set_times,
     spread,
 )
+from sources.lorawan_decoded import place_decoded
 from sources.lorawan_protobuf import items
 from sources.peek import peek
 from sources.ttn import protobuf
-from sources.values import as_object, number_or, put
+from sources.values import as_object, number_or
 
 _NAN = float("nan")
 _FULL = 100
@@ -48,9 +48,15 @@ _FRAME = {
         ELSEWHERE,
     ),
 }  # fmt: skip
-_SETTINGS = {"frequency": "lorawan.frequency", "data_rate": ELSEWHERE, "time": ELSEWHERE}
+_SETTINGS = {
+    "frequency": "lorawan.frequency",
+    "data_rate_index": "lorawan.data_rate",
+    "data_rate": ELSEWHERE,
+    "time": ELSEWHERE,
+}
 _LORA = {"bandwidth": "lorawan.bandwidth", "spreading_factor": "lorawan.spreading_factor"}
 _LORA_TAKEN = {"lora": ELSEWHERE}
+_COORDINATES = frozenset(("latitude", "longitude"))
 _VERSIONS = {"firmware_version": "firmware.version", "model_id": "device.product"}
 _SECRET = "app_s_key"  # noqa: S105  the name of a field: the session's key, where the stack does not decrypt itself
 _NOT_TOLD = frozenset((_SECRET, "received_at"))
@@ -168,9 +174,9 @@ def _uplink(reading: Reading, kind: str, message: Mapping[str, Any], body: Mappi
     else:
         keep(reading, "ttn.normalized_payload", normalized)
         if decoded.__class__ is dict:
-            place(reading, "ttn", decoded)
+            place_decoded(reading, "ttn", decoded)
         else:
-            put(reading, "ttn.decoded_payload", decoded)
+            keep(reading, "ttn.decoded_payload", decoded)
     _locations(reading, get("locations"))
     # Neither the receptions nor the times of forwarding are the message: a repetition has others (AC-a38).
     counter = get("f_cnt") or 0
@@ -240,9 +246,12 @@ def _locations(reading: Reading, places: Any) -> None:
     for name in places if len(places) == 1 else sorted(places, key=_how_sure):
         place = places[name]
         found = position(place)
-        if taken and found == (latitude, longitude):
-            continue  # the same once more
-        if taken or found is None:
+        if taken and found == (latitude, longitude):  # the same once more, and perhaps how it was found
+            rest = {key: value for key, value in place.items() if key not in _COORDINATES}
+            if rest.get("altitude") == reading.altitude_m:
+                del rest["altitude"]
+            keep(reading, f"ttn.locations.{name}", rest)
+        elif taken or found is None:
             keep(reading, f"ttn.locations.{name}", place)
         else:
             taken = location(reading, "ttn.location", place)

@@ -223,3 +223,12 @@ def test_without_a_stack_commands_say_what_to_do(tmp_path: Path, monkeypatch: py
         assert done.returncode == 1
         assert b"fleetline up" in done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def test_a_component_with_an_unreadable_setting_says_which_and_ends() -> None:
+    environment = {**os.environ, "FLEETLINE_INGRESS_PORT": "eighty"}
+    command = [sys.executable, "-m", "fleetline", "serve", "ingress"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"ingress_port" in done.stderr.lower()
+    assert b"Traceback" not in done.stderr

@@ -18,7 +18,7 @@ from fleetline.kafka_admin import ensure_topics, topic_manifest
 from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.kafka import LocalKafka, classpath
 from fleetline.local.process import free_port, is_listening
-from fleetline.settings import Settings
+from fleetline.settings import DOORS, Settings
 from sources.catalog import source_names
 from tests.support import environment, produce, read_all, until
 
@@ -32,7 +32,7 @@ def own(tmp_path: Path) -> Settings:
             "data_dir": tmp_path,
             "kafka_port": kafka,
             "clickhouse_port": clickhouse,
-            "ingress_port": free_port(),
+            **{f"{name}_port": free_port() for name in DOORS},
             "kafka_bootstrap_servers": f"127.0.0.1:{kafka}",
             "clickhouse_url": f"http://127.0.0.1:{clickhouse}",
         }
@@ -146,7 +146,7 @@ def has_ended(pid: int) -> bool:
 def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
     settings = own(tmp_path / "state")
     ports = [
-        f"--{name}-port={getattr(settings, f'{name}_port')}" for name in ("ingress", "kafka", "clickhouse")
+        f"--{name}-port={getattr(settings, f'{name}_port')}" for name in (*DOORS, "kafka", "clickhouse")
     ]  # fmt: skip
     command = [sys.executable, "-m", "fleetline", "up", "--json", "--data", str(settings.data_dir), *ports]
     clean = {
@@ -158,7 +158,7 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         urls = orjson.loads(process.stdout.readline())
         ready = time.monotonic() - started
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 6
+        assert len(children) == 8
         second = subprocess.run(command, capture_output=True, env=clean, check=False)
         assert (second.returncode, b"another stack runs" in second.stderr) == (1, True)
         reset = [sys.executable, "-m", "fleetline", "reset", "--yes", "--data", str(settings.data_dir)]
@@ -167,9 +167,11 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert urls["ingress"].endswith(str(settings.ingress_port))
+    assert urls["mqtt"] == f"mqtt://127.0.0.1:{settings.mqtt_port}"
+    assert urls["websocket"] == f"ws://127.0.0.1:{settings.websocket_port}"
     assert ready < 40  # the figure on an idle machine is in benchmarks/RESULTS.md
     assert not [child for child in children if child.is_running()]
     assert not any(
         is_listening("127.0.0.1", port)
-        for port in (settings.kafka_port, settings.clickhouse_port, settings.ingress_port)
+        for port in (settings.kafka_port, settings.clickhouse_port, *settings.door_ports().values())
     )

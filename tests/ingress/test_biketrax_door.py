@@ -1,6 +1,7 @@
 """BikeTrax webhooks from the request to the canonical record, through the real ASGI application."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from fleetline.settings import Settings
 from ingress.app import build_app
 from ingress.producer import MemoryProducer
+from ingress.rejected import RejectedStore, read_rejected
 from registry.model import Credential, Entry, Tenant
 from registry.secrets import digest
 from registry.view import RegistryView, entry_key
@@ -48,14 +50,14 @@ WEBHOOK = {"event": EVENT, "device": DEVICE}
 class BikeTrax:
     """An account whose webhooks arrive at an ingress that stores in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, rejected: RejectedStore | None = None) -> None:
         self.view = RegistryView()
         self.caught_up = True
         self.producer = MemoryProducer()
         for tenant in ("a", "b"):
             self.add(Tenant(id=tenant, name=tenant))
         self.psk(PSK)
-        app: Any = build_app(Settings(), load_sources(), self, self.producer)
+        app: Any = build_app(Settings(), load_sources(), self, self.producer, rejected=rejected)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ingress")
 
     def add(self, entry: Entry) -> None:
@@ -222,3 +224,27 @@ async def test_the_same_event_twice_is_one_record_and_another_accounts_is_anothe
     await account.call(psk="of tenant b")
     await account.call({"event": EVENT | {"id": 2}, "device": DEVICE})
     assert len(set(account.ids())) == 3
+
+
+async def test_a_wrong_psk_is_401_and_what_it_brought_waits_for_the_operator(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # BT-a16
+    store = RejectedStore(tmp_path)
+    store.start()
+    account = BikeTrax(store)
+    for content, headers in ((WEBHOOK, {"X-PowTxn": "t-1"}), ({"event": {**EVENT, "id": 2}}, {})):
+        answer = await account.http.post(
+            "/in/biketrax", json=content, headers={"Authorization": "Bearer of yesterday", **headers}
+        )
+        assert (answer.status_code, answer.content) == (401, b"")
+    resender = await account.http.post("/in/flespi", json=[], headers={"Authorization": "Bearer no"})
+    assert resender.status_code == 401
+    store.close()
+    first, second = read_rejected(tmp_path, "biketrax")
+    assert (orjson.loads(first.body), first.headers["x-powtxn"]) == (WEBHOOK, "t-1")
+    assert orjson.loads(second.body)["event"]["id"] == 2
+    assert not list(read_rejected(tmp_path, "flespi"))  # it comes again by itself
+    assert account.producer.records == []
+    assert len([record for record in caplog.records if "refused (401)" in record.message]) == 1
+    assert "yesterday" not in caplog.text + "".join(path.read_text() for path in tmp_path.rglob("*.ndjson"))

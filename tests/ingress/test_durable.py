@@ -128,6 +128,16 @@ def test_a_200_is_durable_and_a_dead_broker_is_503_until_it_is_back(broker: tupl
         assert acknowledged <= stored(settings)
 
 
+def test_a_stream_that_waits_for_each_reply_waits_little(broker: tuple[Settings, LocalKafka]) -> None:
+    # FL-a04: the next portion comes after the reply, so a slow reply is a slow stream
+    settings, _ = broker
+    with ingress(settings) as (_process, secret):
+        waits = sorted(
+            post(settings, secret, b'[{"ident": "1", "timestamp": %d}]' % number)[1] for number in range(200)
+        )
+        assert waits[100] < 0.05
+
+
 def test_who_goes_away_stores_nothing_and_who_is_slow_is_served_through_sigterm(
     broker: tuple[Settings, LocalKafka],
 ) -> None:

@@ -250,7 +250,7 @@ async def test_it_says_what_to_do_when_it_cannot_begin(topics: Settings, server:
 async def test_metrics_are_served_and_a_revoked_credential_ends_it(topics: Settings, server: Platform) -> None:
     account = Account(topics, server)
     port = free_port()
-    process = puller(topics, server, account, FLEETLINE_METRICS_PORT=str(port))
+    process = puller(topics, server, account, FLEETLINE_PROBE_PORT=str(port))
     with running(process):
         await eventually(lambda: server.sockets, what=process.log_tail())
         await server.happen(11)

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from fleetline.settings import Settings
+from processors.output import Output
 from processors.release import Releaser
 from registry.model import DEV_EUI, EXTERNAL_ID, Device, Entry, Tenant
 from registry.store import RegistryStore
@@ -170,6 +171,7 @@ serve(Settings())
 """
 
 
+@pytest.mark.slow
 def test_killed_while_releasing_nothing_is_lost_nothing_counts_twice_and_it_ends(topics: Settings) -> None:
     # AC-a41
     count = 1_000
@@ -223,6 +225,7 @@ def test_a_registry_ahead_of_the_normalizers_or_behind_them_leaves_nothing_waiti
     assert readings(topics) == {"d-silo-1": list(range(30)), "d-silo-2": list(range(10))}
 
 
+@pytest.mark.slow
 def test_more_senders_than_are_listed_are_found_by_reading_again(topics: Settings) -> None:
     # AC-a41
     registry = Registry()
@@ -300,3 +303,29 @@ def test_an_event_that_waited_is_routed_like_any_other(topics: Settings) -> None
     (event,) = [event_reader()(each.value()) for each in read_all(topics, topics.topics.events)]
     (record,) = telemetry_of(topics)
     assert (event["device_id"], event["cause_id"], event["type"]) == ("d-bike-1", record["id"], "alarm")
+
+
+def test_nothing_is_noted_as_released_before_it_is_durable(topics: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # AC-a41: a note before that would lose the record when the process ends between the two
+    open_records, notes, produce_one, wait = 0, 0, Output.produce, Output.wait
+
+    def produced(self: Output, topic: str, *arguments: Any) -> None:
+        nonlocal open_records, notes
+        if topic == topics.topics.unmapped:
+            notes += 1
+            assert open_records == 0
+        else:
+            open_records += 1
+        produce_one(self, topic, *arguments)
+
+    def waited(self: Output) -> None:
+        nonlocal open_records
+        wait(self)
+        open_records = 0
+
+    leave(topics, "silo-1", range(5))
+    monkeypatch.setattr(Output, "produce", produced)
+    monkeypatch.setattr(Output, "wait", waited)
+    with releaser(topics, Registry(silo("silo-1")).view) as made:
+        release_all(made, 5)
+    assert notes == 5

@@ -99,6 +99,9 @@ def test_a_fix_that_names_its_date_has_a_time() -> None:
     assert made["fix_at"] == "2020-09-03T06:02:24.000000Z"
     assert made["texts"] == {"autopi.utc": "06:02:24", "autopi.date_utc": "2020-09-03", "autopi.fix": "3D"}
     assert (made["satellites"], made["numbers"]["autopi.nsat_glonass"]) == (9, 4)
+    assert (made["fix_valid"], view(POSITION)["fix_valid"]) == (True, None)
+    assert view(POSITION | {"fix": "no_fix"})["fix_valid"] is False
+    assert view(POSITION | {"fix": ["3D"]})["fix_valid"] is None
     assert view(POSITION)["fix_at"] is None
 
 
@@ -118,6 +121,65 @@ def test_the_vehicle_battery_is_an_outside_supply() -> None:  # AP-a06
     )
     assert made["numbers"] == {"external.powersource.voltage": 15.4, "battery.level": 100}
     assert made["texts"] == {"battery.state": "overcharging"}
+
+
+@pytest.mark.parametrize("kind", ["spm.bat", "spm.battery"])
+def test_a_battery_measured_by_another_service_is_the_vehicles_too(kind: str) -> None:  # AP-a06
+    made = view({"@t": kind, "@ts": "2026-01-01T10:00:00Z", "voltage": 12.4, "state": "discharging", "level": 80})
+    assert made["numbers"] == {"external.powersource.voltage": 12.4, "battery.level": 80}
+    assert made["texts"] == {"battery.state": "discharging"}
+
+
+EXPORTED = {
+    "@vid": 106,
+    "@uid": "ee3df171-ff0f-6209-a3db-aa00b00e1d05",
+    "@ts": "2021-05-25T12:33:42.686380Z",
+    "@rec": "2021-05-25T12:33:52.636385Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "exported"),
+    [
+        (
+            {"@t": "obd.rpm", "value": 830.5, "unit": "revolutions_per_minute"},
+            {"@t": "obd.rpm", "obd.rpm.value": 830.5, "obd.rpm.unit": "revolutions_per_minute"},
+        ),
+        (
+            {"@t": "track.pos", "loc": {"lat": 57.02241, "lon": 9.89919}, "sog": 62.5, "nsat": 9},
+            {"@t": "track.pos", "track.pos.loc": {"lat": 57.02241, "lon": 9.89919}, "track.pos.sog": 62.5, "nsat": 9},
+        ),
+        (
+            {"@t": "event.vehicle.battery", "@tag": "vehicle/battery/discharging", "level": 80},
+            {
+                "@t": "event.vehicle.battery",
+                "@tag": "vehicle/battery/discharging",
+                "event.vehicle.battery.level": 80,
+            },
+        ),
+        (
+            {"@t": "event.vehicle.engine", "@tag": "vehicle/engine/running"},
+            {"@t": "event.vehicle.engine", "@tag": "vehicle/engine/running"},
+        ),
+    ],
+)
+def test_an_item_the_cloud_hands_on_is_the_item_the_device_sent(sent: dict[str, Any], exported: dict[str, Any]) -> None:
+    # AP-a04
+    of_device = view(sent | {"@ts": EXPORTED["@ts"]}, headers={"unit-id": EXPORTED["@uid"]})
+    of_cloud = view(exported | EXPORTED)
+    assert of_cloud["source_device"] == EXPORTED["@uid"]
+    assert of_cloud["platform_at"] == "2021-05-25T12:33:52.636385Z"
+    assert of_cloud["numbers"].pop("autopi.@vid") == 106
+    assert of_cloud | {"platform_at": None} == of_device
+    assert ids([exported | EXPORTED]) == ids([exported | EXPORTED | {"@rec": "2021-05-25T12:40:00Z"}])
+
+
+def test_nothing_the_cloud_adds_is_lost_where_the_request_names_the_unit() -> None:  # AP-a17
+    odd = EXPORTED | {"@t": "obd.rpm", "value": 1, "obd.rpm.value": 2, "@rec": "yesterday"}
+    made = view(odd, headers={"unit-id": "unit-1"})
+    assert made["source_device"] == "unit-1"
+    assert made["numbers"] == {"engine.rpm": 1, "autopi.obd.rpm.value": 2, "autopi.@vid": 106}
+    assert made["texts"] == {"autopi.@uid": EXPORTED["@uid"], "autopi.@rec": "yesterday"}
 
 
 def test_data_usage_counts_bytes() -> None:  # AP-a07
@@ -247,6 +309,8 @@ def test_the_other_fields_of_an_event_are_its_attributes() -> None:  # AP-a09
         ("vehicle/position/moving", {}, {}, {"movement.status": True}, {}),
         ("vehicle/position/standstill", {}, {}, {"movement.status": False}, {}),
         ("vehicle/position/unknown", {"reason": "no_fix"}, {}, {}, {}),
+        ("vehicle/ignition/on", {"source": "can"}, {}, {"engine.ignition.status": True}, {}),
+        ("vehicle/ignition/off", {"source": "can"}, {}, {"engine.ignition.status": False}, {}),
         ("vehicle/engine/running", {}, {}, {}, {}),
         ("vehicle/engine/not_running", {"reason": "no_power"}, {}, {}, {}),
         ("vehicle/communication/established", {}, {}, {}, {}),

@@ -128,7 +128,12 @@ def test_large_integers_are_kept_as_text_and_null_says_nothing() -> None:
         {"gps": {"lat": 52.5, "lon": 13.4, "alt": 34, "accuracy": 5}},
         {"position": {"latitude": 52.5, "longitude": 13.4, "altitude": 34, "accuracy": 5}},
         {"gps_1": {"latitude": 52.5, "longitude": 13.4, "altitude": 34}, "accuracy_m": 5},
+        {"gps_136": {"latitude": 52.5, "longitude": 13.4, "altitude": 34}, "accuracy_m": 5},
         {"gpsLocation": {"1": {"latitude": 52.5, "longitude": 13.4, "altitude": 34, "accuracy": 5}}},
+        {"gpsLatitude": 52.5, "gpsLongitude": 13.4, "altitude": 34, "horizontalAccuracy": 5},  # Abeeway
+        {"latitudeDeg": 52.5, "longitudeDeg": 13.4, "alt_m": 34, "gpsAccM": 5},  # Digital Matter over LoRaWAN
+        {"Latitude": 52.5, "Longitud": 13.4, "Altitude": 34, "accuracy": 5},  # Dragino spells it so
+        {"position": {"gnssFix": {"latitude": 52.5, "longitude": 13.4, "altitude": 34, "accuracy": 5}}},
     ],
 )
 def test_a_position_is_found_in_every_usual_form(sent: dict[str, Any]) -> None:
@@ -178,6 +183,58 @@ def test_what_a_position_does_not_use_of_its_object_is_kept() -> None:
     assert placed(sent) == {**expected, "s.gps.latitude": "?"}
 
 
+def test_an_object_without_a_position_stays_whole_however_deep_one_would_be() -> None:
+    sent: dict[str, Any] = {"gps": {"a": {"b": {"c": {"lat": 1.5, "lon": 2.5}}}}}
+    assert placed(sent) == {"s.gps.a.b.c.lat": 1.5, "s.gps.a.b.c.lon": 2.5}
+    sent = {"cached": {"latitudeDeg": 1.5, "longitudeDeg": 2.5}}  # an old position, beside a fix that failed
+    assert placed(sent) == {"s.cached.latitudeDeg": 1.5, "s.cached.longitudeDeg": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("said", "valid"),
+    [
+        ({"fixFailed": False}, 1),
+        ({"fixFailed": True}, 0),
+        ({"gps_valid": True, "fixFailed": True}, 0),
+        ({"position.valid": False}, 0),
+        ({"fixFailed": "no"}, -1),
+        ({}, -1),
+    ],
+)
+def test_what_a_receiver_says_of_its_fix_counts_and_is_kept(said: dict[str, Any], valid: int) -> None:
+    reading = Reading(type="telemetry")
+    kept = {f"s.{key}": value for key, value in said.items()}
+    assert placed({"lat": 1.5, "lon": 2.5, **said}, reading) == {"latitude": 1.5, "longitude": 2.5, **kept}
+    assert reading.fix_valid == valid
+
+
+def test_without_a_position_only_a_failed_fix_says_something() -> None:
+    failed, fine = Reading(type="telemetry"), Reading(type="telemetry")
+    placed({"fixFailed": True}, failed)
+    placed({"fixFailed": False}, fine)
+    assert (failed.fix_valid, fine.fix_valid) == (0, -1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "made"),
+    [
+        ({"battery_voltage": {"value": 3.1, "unit": "V"}}, {"battery.voltage": 3.1, "s.battery_voltage.unit": "V"}),
+        ({"temperature": {"value": 21}}, {"temperature": 21}),
+        ({"temp": {"value": 1}, "temperature": {"value": 2}}, {"temperature": 2, "s.temp.value": 1}),
+        ({"temp": {"value": 1}, "temperature": 2}, {"temperature": 2, "s.temp.value": 1}),
+        ({"battery_voltage": {"value": 800, "unit": "mV"}}, None),
+        ({"temperature": {"value": 70, "unit": "°F"}}, None),
+        ({"temperature": {"value": "21", "unit": "°C"}}, None),
+        ({"soil": {"value": 21, "unit": "°C"}}, None),
+    ],
+)
+def test_an_object_of_value_and_unit_is_its_value_where_the_unit_is_ours(
+    sent: dict[str, Any], made: dict[str, Any] | None
+) -> None:
+    whole = {f"s.{key}.{name}": value for key, inner in sent.items() for name, value in getattr(inner, "items", dict)()}
+    assert placed(sent) == (whole if made is None else made)
+
+
 # --- two keys, one meaning -------------------------------------------------------------------------------------------
 
 
@@ -222,7 +279,21 @@ def test_what_the_source_said_itself_is_not_overwritten() -> None:
 
 KNOWN = sorted(common_names._PLACES)
 KEYS = st.sampled_from(
-    [*KNOWN, "a", "b", "a.b", "a.b.c", "b.c", "gps.lat", "adc.voltage.1", "name", "product"]
+    [
+        *KNOWN,
+        *common_names._VALIDITY,
+        "value",
+        "unit",
+        "a",
+        "b",
+        "a.b",
+        "a.b.c",
+        "b.c",
+        "gps.lat",
+        "adc.voltage.1",
+        "name",
+        "product",
+    ]
 ) | st.text(max_size=4)
 SCALARS = (
     st.none()

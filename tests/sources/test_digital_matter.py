@@ -115,7 +115,13 @@ def test_analogues_are_converted_where_every_product_agrees() -> None:
 
 @pytest.mark.parametrize(
     ("product", "name"),
-    [(88, "adc.voltage.1"), (89, "adc.voltage.1"), (97, "digital_matter.battery.voltage.loaded"), ("97", None)],
+    [
+        (88, "adc.voltage.1"),
+        (89, "adc.voltage.1"),
+        (97, "digital_matter.battery.voltage.loaded"),
+        ("97", None),
+        (77, None),
+    ],
 )
 def test_analogue_5_is_what_a_known_product_says(product: Any, name: str | None) -> None:  # DM-c07
     (only,) = views(body(record({"AnalogueData": {"5": 4500}, "FType": 6}), ProdId=product))
@@ -132,6 +138,28 @@ def test_analogue_5_of_any_other_product_stays_raw_and_is_flagged(product: Any) 
     assert only["texts"][UNSETTLED] == "AnalogueData.5"
     assert only["texts"]["digital_matter.units"] == f"any/{PROFILE_VERSION}"
     assert not {"adc.voltage.1", "solar.voltage", "digital_matter.battery.voltage.loaded"} & set(only["numbers"])
+
+
+@pytest.mark.parametrize(
+    ("value", "level"), [(0, 0), (873, 87.3), (1000, 100), (9992, 99.92), (10000, 100), (10001, None)]
+)
+def test_a_level_too_large_for_tenths_is_in_hundredths_and_the_number_stays(value: int, level: float | None) -> None:
+    # DM-c07
+    (only,) = views(body(record({"AnalogueData": {"6": value}, "FType": 6})))
+    edge = {"date": "2026-01-02T03:04:05Z", "device": {"sn": "1"}, "analogues": [{"id": 6, "val": value}]}
+    (other,) = views(edge)
+    assert only["numbers"].get("battery.level") == other["numbers"].get("battery.level") == level
+    assert only["numbers"]["digital_matter.AnalogueData.6"] == other["numbers"]["digital_matter.analogues.6"] == value
+    flagged = None if level is None else "AnalogueData.6"
+    assert only["texts"].get(UNSETTLED) == flagged
+
+
+def test_a_high_g_record_of_an_oyster_keeps_its_measurements() -> None:  # DM-a14
+    (only,) = views(body(record({"Peak": 2817, "Avg": 2762, "Dur": 20, "FType": 24}, Reason=46), ProdId=77))
+    assert only["texts"]["device.product"] == "Oyster2"
+    assert only["event"] == {"type": "alarm", "attributes": {"alarm": "highG"}}
+    kept = {name: only["numbers"][f"digital_matter.{name}"] for name in ("Peak", "Avg", "Dur", "FType")}
+    assert kept == {"Peak": 2817, "Avg": 2762, "Dur": 20, "FType": 24}
 
 
 @pytest.mark.parametrize(("number", "value"), [("4", 98), ("4", -1), ("6", 65535), ("3", -32768), ("1", -5)])

@@ -101,14 +101,13 @@ def test_values_keep_their_json_type_and_nothing_is_dropped() -> None:
         message(a__int=3, a__float=3.5, a__true=True, a__text="3", a__big=2**60, a__list=[1, "x"], a__object={"b": 1})
         | {"peer": "10.0.0.1:5", "custom.my_param": 7, "timestamp.key": 5, "empty": None}
     )
-    assert shown["numbers"] == {"a.int": 3, "a.float": 3.5, "custom.my_param": 7, "timestamp.key": 5}
+    assert shown["numbers"] == {"a.int": 3, "a.float": 3.5, "a.object.b": 1, "custom.my_param": 7, "timestamp.key": 5}
     assert isinstance(shown["numbers"]["a.int"], int)
     assert shown["booleans"] == {"a.true": True}
     assert shown["texts"] == {
         "a.text": "3",
         "a.big": str(2**60),
         "a.list": '[1,"x"]',
-        "a.object": '{"b":1}',
         "peer": "10.0.0.1:5",
     }
 
@@ -117,6 +116,13 @@ def test_speed_is_kilometres_per_hour_and_direction_degrees() -> None:
     shown = view(message(position__speed=88.5, position__direction=359.9, position__timestamp=1699999990.5))
     assert (shown["speed_kmh"], shown["course_deg"]) == (88.5, 359.9)
     assert shown["fix_at"] == "2023-11-14T22:13:10.500000Z"
+
+
+@pytest.mark.parametrize("sent", [{"latitude": 95, "longitude": 10}, {"latitude": 52.5}, {"longitude": -181.5}])
+def test_half_a_position_and_one_nowhere_on_earth_keep_the_names_they_came_with(sent: dict[str, float]) -> None:
+    shown = view(message(**{f"position__{name}": value for name, value in sent.items()}))
+    assert (shown["latitude"], shown["longitude"]) == (None, None)
+    assert shown["numbers"] == {f"flespi.position.{name}": value for name, value in sent.items()}
 
 
 @pytest.mark.parametrize(("said", "shown"), [(True, True), (False, False), (None, None)])
@@ -320,6 +326,30 @@ def test_two_keys_with_one_meaning_are_both_kept_whatever_their_order() -> None:
     assert shown["speed_kmh"] == 2
     assert shown["numbers"] == {"flespi.position_speed": 1}
     assert view(dict(reversed(both.items()))) == shown
+
+
+def test_nested_objects_say_what_dotted_names_say() -> None:  # FL-a05, FL-a13
+    nested = {
+        "ident": "1",
+        "timestamp": 1700000000,
+        "position": {"latitude": 52.5, "longitude": -1.8, "speed": 62.5, "satellites": 9},
+        "engine": {"ignition": {"status": True}},
+        "device": {"id": 123, "type": {"id": 456}},
+    }
+    dotted = message(
+        position__latitude=52.5, position__longitude=-1.8, position__speed=62.5, position__satellites=9,
+        engine__ignition__status=True, device__id=123, device__type__id=456,
+    )  # fmt: skip
+    assert view(nested) == view(dotted)
+    assert view(nested)["latitude"] == 52.5
+
+
+def test_a_nested_value_beside_its_dotted_name_is_kept_whatever_the_order() -> None:
+    twice = message(position__speed=62.5) | {"position": {"speed": 1, "tags": [1, {"a": 2}]}, "beacons": [{"id": 7}]}
+    shown = view(twice)
+    assert (shown["speed_kmh"], shown["numbers"]["flespi.position.speed"]) == (62.5, 1)
+    assert shown["texts"] == {"position.tags": '[1,{"a":2}]', "beacons": '[{"id":7}]'}
+    assert view(dict(reversed(twice.items()))) == shown
 
 
 @given(st.dictionaries(st.text(st.characters(codec="ascii"), max_size=12), st.integers(0, 9), max_size=8))

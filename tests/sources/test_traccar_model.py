@@ -146,6 +146,8 @@ def test_a_position_off_the_globe_is_kept_as_numbers() -> None:
         ("power", 12480, "traccar.power", 12480),
         ("battery", 4012, "traccar.battery", 4012),
         ("batteryLevel", 255, "traccar.batteryLevel", 255),
+        ("fuelLevel", 312.5, "traccar.fuelLevel", 312.5),
+        ("fuelLevel", 62.5, "fuel.level", 62.5),
         ("io9", 2**53 - 1, "traccar.io9", 2**53 - 1),
         ("odometer", 245036118, "vehicle.mileage", 245036.118),
         ("obdOdometer", 1000, "vehicle.mileage", 1),

@@ -243,13 +243,23 @@ def test_the_best_known_place_is_the_devices_and_the_others_are_kept(names: tupl
 def test_what_the_device_decoded_to_is_its_place_before_any_other() -> None:
     found = uplink(decoded_payload={"latitude": 52.3, "longitude": 4.9}, locations=PLACES)
     assert (found["latitude"], found["longitude"]) == (52.3, 4.9)
-    assert "ttn.locations.frm-payload.latitude" not in found["numbers"]  # the same once more
+    assert "ttn.locations.frm-payload.latitude" not in found["numbers"]  # the same once more, and how it was found
+    assert found["texts"]["ttn.locations.frm-payload.source"] == "SOURCE_GPS"
     assert found["numbers"]["ttn.locations.user.latitude"] == 52.0
 
 
 @pytest.mark.parametrize(
     "places",
-    [None, {}, {"user": {}}, {"user": {"source": "SOURCE_GPS"}}, {"user": {"latitude": 0, "longitude": 0}}, [], "x"],
+    [
+        None,
+        {},
+        {"user": {}},
+        {"user": {"source": "SOURCE_GPS"}},
+        {"user": {"latitude": 0, "longitude": 0}},
+        {"gps": {"latitude": 0, "longitude": 0, "source": "SOURCE_GPS"}},
+        [],
+        "x",
+    ],
 )
 def test_no_place_is_no_position(places: Any) -> None:
     assert not has_position(uplink(locations=places))
@@ -384,3 +394,8 @@ def test_what_is_nested_to_exhaust_us_is_quarantined() -> None:
         assert isinstance(found, Defect)
         assert found.reason == "nested_too_deep"
     assert isinstance(made({"end_device_ids": IDS, "service_data": deep}), Defect)
+
+
+def test_a_data_rate_has_the_name_it_has_from_the_other_network() -> None:  # AC-a40
+    assert uplink(settings={"data_rate_index": 5})["numbers"]["lorawan.data_rate"] == 5
+    assert "lorawan.data_rate" not in uplink(settings={})["numbers"]
