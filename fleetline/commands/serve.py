@@ -42,8 +42,8 @@ def command(component: str) -> None:
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
     mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
-    processors   the Faust worker: normalize, identify, detect, route
-    clickhouse   loads telemetry, events, quarantine and the delivery log into ClickHouse, exactly once
+    processors   the Faust worker: normalize, identify, detect, route; releases what waited for an unknown device
+    clickhouse   loads telemetry, events, unmapped, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks
     SOURCE-pull  fetches from a sender's platform what it does not push, or pushed in vain, e.g. biketrax-pull
 
