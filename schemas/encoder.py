@@ -34,6 +34,16 @@ def encode_long(number: int) -> bytes:
     return made + _LAST[rest]
 
 
+class _Small(dict[int, bytes]):
+    """Encoded small integers: looked up, they cost a quarter. Others are encoded each time."""
+
+    def __init__(self) -> None:
+        super().__init__((number, encode_long(number)) for number in range(-1, 1 << 12))
+
+    def __missing__(self, number: int) -> bytes:
+        return encode_long(number)
+
+
 class _Texts(dict[str, bytes]):
     """Encoded texts. Bounded: what senders choose freely must not fill the memory."""
 
@@ -45,13 +55,16 @@ class _Texts(dict[str, bytes]):
         return made
 
 
+_SMALL = _Small()
+
+
 def record_encoder(schema: Mapping[str, Any], header: bytes) -> Callable[[Mapping[str, Any]], bytes]:
     """Return a function from a record to `header` and its Avro bytes. The record holds every field.
 
     The function raises KeyError for a missing field, and TypeError, struct.error, OverflowError or UnicodeEncodeError for a
     value that is not of its field's type.
     """
-    names: dict[str, Any] = {"header": header, "long": encode_long, "text": _Texts()}
+    names: dict[str, Any] = {"header": header, "long": encode_long, "small": _SMALL, "text": _Texts()}
     parts = ["header", *_parts(schema["fields"], names)]
     code = f"def encode(record):\n    return b''.join(({', '.join(parts)},))"
     exec(compile(code, "<avro encoder>", "exec"), names)  # noqa: S102  made of the schema's own field names
@@ -74,8 +87,10 @@ def _parts(fields: list[Mapping[str, Any]], names: dict[str, Any]) -> Iterator[s
 
 def _part(declared: Any, value: str, names: dict[str, Any]) -> str:
     kind = declared["type"] if isinstance(declared, Mapping) else declared
-    if kind in ("int", "long"):
+    if kind == "long":
         return f"long({value})"
+    if kind == "int":
+        return f"small[{value}]"
     if kind == "string":
         return f"text[{value}]"
     if kind == "fixed":
@@ -86,9 +101,7 @@ def _part(declared: Any, value: str, names: dict[str, Any]) -> str:
         names[symbols] = {symbol: encode_long(index) for index, symbol in enumerate(declared["symbols"])}
         return f"{symbols}[{value}]"
     if kind == "map":
-        encoder = f"map{len(names)}"
-        names[encoder] = _map_encoder(declared["values"], names["text"])
-        return f"{encoder}({value})"
+        return _map_part(declared["values"], value, names)
     raise TypeError(f"no canonical record uses {declared!r}")
 
 
@@ -98,19 +111,10 @@ def _fixed(value: bytes, size: int) -> bytes:
     return value
 
 
-def _map_encoder(values: str, text: _Texts) -> Callable[[Mapping[str, Any]], bytes]:
-    """Return the encoder of a map: one block of all entries, then an empty one."""
-    encode_value: dict[str, Callable[[Any], bytes]] = {
-        "double": struct.Struct("<d").pack,
-        "boolean": {False: b"\0", True: b"\1"}.__getitem__,
-        "string": text.__getitem__,
-    }
-    encode = encode_value[values]
-
-    def encode_map(entries: Mapping[str, Any]) -> bytes:
-        if not entries:
-            return b"\0"
-        parts = [text[key] + encode(value) for key, value in entries.items()]
-        return encode_long(len(parts)) + b"".join(parts) + b"\0"
-
-    return encode_map
+def _map_part(values: str, value: str, names: dict[str, Any]) -> str:
+    """Return the expression of a map: one block of all entries, then an empty one."""
+    names["pack1"] = struct.Struct("<d").pack
+    names["boolean"] = {False: b"\0", True: b"\1"}
+    encoded = {"double": "pack1(value)", "boolean": "boolean[value]", "string": "text[value]"}[values]
+    entries = f"[text[key] + {encoded} for key, value in entries.items()]"
+    return f"small[len(entries)] + b''.join({entries}) + b'\\0' if (entries := {value}) else b'\\0'"
