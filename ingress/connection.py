@@ -49,6 +49,7 @@ class Exchange:
         "more_body",
         "response_complete",
         "response_started",
+        "task",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", method: str, query: bytes, keep_alive: bool) -> None:
@@ -67,6 +68,7 @@ class Exchange:
         self.response_started = False
         self.response_complete = False
         self.disconnected = False
+        self.task: asyncio.Task[None] | None = None
 
     async def run_asgi(self, door: Any) -> None:
         """Let the door answer, and write the answer. Named as uvicorn calls it."""
@@ -160,6 +162,13 @@ class Connection(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, door))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Begin to answer. An exchange needs no place in uvicorn's set of tasks: its connection waits for it."""
+        if cycle.__class__ is Exchange:
+            cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def _go_uvicorns_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue

@@ -142,9 +142,10 @@ def _event(source: str, event: dict[str, Any], position: Any, parts: dict[str, A
     number = event.get("id")
     if number:
         # One event is one record whichever way it came: its time is left out because databases without fractions of a
-        # second round it, the device because its status differs by the minute (BT-a15, BT-a21).
+        # second round it, the device because its status differs by the minute, the position because not every way has it
+        # (BT-a15, BT-a21).
         reading.natural_key = f"{kind}|{number}"
-        reading.content = (kind, number)
+        reading.content = (kind, number, attributes)
     else:
         reading.content = {name: value for name, value in event.items() if value not in (None, {}, [])}
     return reading

@@ -92,6 +92,9 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     if not dev_eui:
         raise Unreadable("no_device", "no `deviceInfo.devEui`, or it is no EUI-64")
     kind = request.query.get("event") or _kind(event)
+    if kind == "up" and _UPLINK_KEYS.isdisjoint(event) and "rxInfo" not in event:
+        told = _kind(event)  # a proxy that calls everything `up`: nothing of an uplink is in it
+        kind = told if told not in {"join", "unknown"} else kind
     reading = Reading(type=kind, source_device=dev_eui, identities=by_dev_eui(dev_eui))
     best = best_gateway(event.get("rxInfo"))
     _times(reading, event, best)
@@ -139,7 +142,9 @@ def _uplink_id(receptions: Any) -> str:
 
 
 def _kind(event: Mapping[str, Any]) -> str:  # noqa: PLR0911  one return per kind
-    """Tell the kind of an event whose query does not."""
+    """Tell the kind of an event whose query does not, nulls and zeros of other kinds beside it or not."""
+    if "fPort" in event:
+        return "up"
     if "margin" in event or "batteryLevel" in event or "externalPowerSource" in event:
         return "status"
     if ("level" in event and "code" in event) or ("type" in event and "error" in event):

@@ -48,7 +48,12 @@ _FRAME = {
         ELSEWHERE,
     ),
 }  # fmt: skip
-_SETTINGS = {"frequency": "lorawan.frequency", "data_rate": ELSEWHERE, "time": ELSEWHERE}
+_SETTINGS = {
+    "frequency": "lorawan.frequency",
+    "data_rate_index": "lorawan.data_rate",
+    "data_rate": ELSEWHERE,
+    "time": ELSEWHERE,
+}
 _LORA = {"bandwidth": "lorawan.bandwidth", "spreading_factor": "lorawan.spreading_factor"}
 _LORA_TAKEN = {"lora": ELSEWHERE}
 _COORDINATES = frozenset(("latitude", "longitude"))

@@ -91,6 +91,27 @@ def test_what_v4_sends_beside_telemetry_is_an_event(kind: str) -> None:  # AC-a3
     assert record({"deviceInfo": INFO, **body}, "")["type"] == kind  # a proxy dropped the query
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"margin": 8, "externalPowerSource": True, "batteryLevelUnavailable": False, "batteryLevel": 0.0}, "status"),
+        ({"location": {"latitude": 47.0, "longitude": 8.0}}, "location"),
+        (V4_EVENTS["ack"][0], "ack"),
+        (V4_EVENTS["log"][0], "log"),
+        ({"devAddr": "00189440"}, "up"),  # may be an uplink of which everything is zero
+        ({"rxInfo": [], "margin": 8}, "up"),
+    ],
+)
+def test_a_url_that_calls_everything_up_is_believed_of_uplinks_only(body: dict[str, Any], kind: str) -> None:  # AC-a33
+    assert record({"deviceInfo": INFO, **body}, "up")["type"] == kind
+
+
+def test_an_uplink_relayed_with_the_fields_of_every_event_is_an_uplink() -> None:
+    others = {"level": None, "code": None, "margin": 0, "batteryLevel": 0.0, "queueItemId": "", "acknowledged": False}
+    found = record({"deviceInfo": INFO, "fCnt": 4, "fPort": 1, "data": "Fg==", **others, "location": None}, "")
+    assert (found["type"], found["event_type"]) == ("up", "")
+
+
 @pytest.mark.parametrize("kind", list(V3_EVENTS))
 def test_what_v3_sends_beside_telemetry_is_an_event(kind: str) -> None:  # AC-a33
     body, event = V3_EVENTS[kind]

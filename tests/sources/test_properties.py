@@ -1,6 +1,9 @@
 """What holds for every source and any bytes: a record or a defect comes out, never an exception."""
 
+import functools
 import math
+import operator
+import re
 from typing import Any
 
 import msgspec
@@ -130,3 +133,31 @@ def test_deep_nesting_is_a_defect_of_the_sender_and_never_the_normalizers(name: 
     for body in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
         for made in canonicalize(source, Request(body=body, tenant_id="t", credential_id="c", received_us=1)):
             assert isinstance(made, Canonical) or made.reason != NORMALIZER_ERROR, made.detail
+
+
+MEASURED = ("latitude", "longitude", "altitude_m", "speed_kmh", "course_deg", "numbers", "booleans")
+AROUND = re.compile(
+    r"Id$|^dr$|deviceInfo|device\b|devices|rxInfo|rx_metadata|txInfo|settings|locations|result|position|metadata"
+)
+"""Where the surroundings of a message stand (the device and its numbers, who heard it, the copy of its position): two copies of
+one message may differ there, so they are no part of the id."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_changed_measurement_changes_the_id(name: str) -> None:
+    source, changes = load_source(name), 0
+    for sample in load_samples(name).values():
+        request = sample_request(source, sample)
+        before = {made.record["id"]: made for made in canonicalize(source, request) if isinstance(made, Canonical)}
+        for path in paths(sample.request.body) if sample.request.body is not None else ():
+            value = functools.reduce(operator.getitem, path, sample.request.body)
+            if isinstance(value, bool) or not isinstance(value, int | float) or AROUND.search(".".join(map(str, path))):
+                continue
+            body = orjson.dumps(replaced(sample.request.body, path, value + 1))
+            for made in canonicalize(source, msgspec.structs.replace(request, body=body)):
+                if isinstance(made, Canonical) and made.record["id"] in before:
+                    same = telemetry_view(before[made.record["id"]].record)
+                    assert all(telemetry_view(made.record)[each] == same[each] for each in MEASURED), path
+                else:
+                    changes += 1
+    assert changes

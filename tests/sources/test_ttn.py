@@ -394,3 +394,8 @@ def test_what_is_nested_to_exhaust_us_is_quarantined() -> None:
         assert isinstance(found, Defect)
         assert found.reason == "nested_too_deep"
     assert isinstance(made({"end_device_ids": IDS, "service_data": deep}), Defect)
+
+
+def test_a_data_rate_has_the_name_it_has_from_the_other_network() -> None:  # AC-a40
+    assert uplink(settings={"data_rate_index": 5})["numbers"]["lorawan.data_rate"] == 5
+    assert "lorawan.data_rate" not in uplink(settings={})["numbers"]
