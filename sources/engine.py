@@ -116,7 +116,7 @@ def _canonical(source: Source, request: Request, item: Any, index: int, reading:
         if sent:
             reading.texts["timestamp.sent"] = format_us(sent)
     latitude, longitude = reading.latitude, reading.longitude
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180) and (latitude == latitude or longitude == longitude):
         latitude, longitude = _no_position(source, reading)
     record: Telemetry = {
         "id": record_id(source, request, item, index, reading),
