@@ -13,6 +13,7 @@ import pytest
 
 from fleetline.local.process import is_listening
 from fleetline.settings import Settings
+from fleetline.simulator.catalog import load_profiles
 from registry.store import RegistryStore
 from sources.catalog import source_names
 
@@ -38,8 +39,8 @@ def test_whatever_was_acknowledged_under_faults_is_stored_once_for_every_sender(
     assert status == 0, (report, said)
     assert report["holds"]
     assert "Kafka was killed" in said
-    senders = {sender["source"]: sender for sender in report["senders"]}
-    assert set(senders) == set(source_names())
+    senders = {sender["sender"]: sender for sender in report["senders"]}
+    assert set(senders) == set(load_profiles())
     for name, sender in senders.items():
         assert sender["stored_once"] == sender["acknowledged"] > 0, sender
         assert sender["missing"] == sender["duplicated"] == sender["unexpected"] == sender["quarantined"] == 0, sender
