@@ -19,6 +19,7 @@ from fleetline.simulator.wire import Address, Answer, address_of
 
 OPENING = 0
 """Instead of a message's key: what is heard of the connection itself."""
+_LOST = "connection lost"
 _PROBE_S = 5.0
 _KEYS = 65_535
 _READ = 65_536
@@ -112,7 +113,7 @@ class _Link:
         except _NotLetIn as refused:
             return _answer(refused.heard, started)
         except (OSError, TimeoutError) as error:
-            return Answer(silence=type(error).__name__, took_s=time.perf_counter() - started)
+            return Answer(silence=_silence(error), took_s=time.perf_counter() - started)
         return Answer(status=200, took_s=time.perf_counter() - started)
 
     async def exchange(self, outgoing: Outgoing, timeout_s: float, fate: Fate) -> Answer:
@@ -128,8 +129,7 @@ class _Link:
         except (OSError, EOFError, TimeoutError) as error:  # without an answer in time the connection is taken for dead
             if line is not None:
                 line.close()
-            silence = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
-            return Answer(silence=silence, took_s=time.perf_counter() - started)
+            return Answer(silence=_silence(error), took_s=time.perf_counter() - started)
         if fate in {Fate.CUT, Fate.GONE, Fate.DEAF}:
             line.close()
             return Answer(silence=fate.value, took_s=time.perf_counter() - started)
@@ -257,7 +257,13 @@ class _Line:
             if self._listening is not None:
                 self._listening.cancel()
         for key in tuple(self._waiting):
-            self._tell(Heard(key, 0, "connection lost"))
+            self._tell(Heard(key, 0, _LOST))
+
+
+def _silence(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return _LOST if isinstance(error, EOFError) else type(error).__name__
 
 
 def _answer(heard: Heard, started: float) -> Answer:
