@@ -36,7 +36,7 @@ class Component(click.ParamType):
 @click.command("serve")
 @click.argument("component", type=Component())
 def command(component: str) -> None:
-    r"""Run COMPONENT against KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL until SIGTERM.
+    """Run COMPONENT against KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL until SIGTERM.
 
     \b
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
@@ -49,7 +49,7 @@ def command(component: str) -> None:
 
     It waits for Kafka and makes the topics that are missing. Exit status 0 after SIGTERM; anything else means it must be
     started again: no acknowledged record is lost by that.
-    """
+    """  # noqa: D301  click reads the backspace itself
     from fleetline.kafka_admin import ensure_topics
     from fleetline.local_settings import settings_of_environment
 

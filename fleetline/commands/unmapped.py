@@ -21,7 +21,7 @@ _COLUMNS = {
 @click.option("--limit", default=50, show_default=True, help="Rows of the table; --json prints all.")
 @common_options
 def command(tenant: str | None, limit: int, data: Path | None, as_json: bool) -> None:
-    r"""List the unknown devices whose records wait, those with the most first.
+    """List the unknown devices whose records wait, those with the most first.
 
     Once a device with that id is created, its records go to telemetry by themselves, in their order, within seconds; they wait
     for as long as the topic `unmapped` retains them (FLEETLINE_RETENTION_HOURS). All of it is read, which takes a moment

@@ -59,6 +59,7 @@ def test_every_command_explains_itself(command: str) -> None:
     done = fleetline(command, "--help")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 4
+    assert b"\\b" not in done.stdout  # click's mark for lines that stay as they are
 
 
 def test_normalize_prints_one_view_per_record() -> None:
