@@ -69,6 +69,10 @@ class Acceptance:
             if self.source.on_failure is OnFailure.RESENDS or self._durable.is_pressed:
                 raise
 
+    def hold(self, size: int) -> None:
+        """Count so many more bytes of a body that is still coming, see `DurableLog.hold`. Raises NotDurable."""
+        self._durable.hold(self.source.on_failure, size)
+
     async def store(self, request: Request, credential: Credential) -> None:
         """Return once the message is durable. `request.body` is inflated; ids, times and ownership are filled in here.
 

@@ -37,6 +37,7 @@ class Exchange:
     """One request to a door and its answer, in the place of uvicorn's cycle and with what the connection needs of it."""
 
     __slots__ = (
+        "_door",
         "_expects_continue",
         "_flow",
         "_method",
@@ -63,6 +64,7 @@ class Exchange:
         self._transport = connection.transport
         self._flow: FlowControl = connection.flow
         self._on_response = connection.on_response_complete
+        self._door: Any = None
         self._expects_continue = connection.expect_100_continue
         self.keep_alive = keep_alive
         self.body = bytearray()
@@ -75,6 +77,7 @@ class Exchange:
 
     async def run_asgi(self, door: Any) -> None:
         """Let the door answer, and write the answer. Named as uvicorn calls it."""
+        self._door = door
         answer = await door.answer(self._method, self._scheme, self._pairs, self._query, NOTHING, self._read)
         self.response_started = self.response_complete = True
         if self.disconnected or self._transport.is_closing():
@@ -92,20 +95,32 @@ class Exchange:
         self._on_response()
 
     async def _read(self, limit: int) -> bytes:
-        if self._expects_continue and self.more_body:
-            self._transport.write(_CONTINUE)
-            self._expects_continue = False
-        while self.more_body and not self.disconnected:
-            if len(self.body) > limit:
-                break
-            self._flow.resume_reading()
-            self.message_event = asyncio.Event()
-            await self.message_event.wait()
-        if len(self.body) > limit:
+        if self.more_body:
+            await self._rest_of_the_body(limit)
+        body = self.body
+        if len(body) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         if self.more_body:
             raise Truncated("the sender went away before the body was complete")
-        return bytes(self.body)
+        return bytes(body)
+
+    async def _rest_of_the_body(self, limit: int) -> None:
+        if self._expects_continue and not self._transport.is_closing():
+            self._transport.write(_CONTINUE)
+            self._expects_continue = False
+        held = 0
+        try:
+            while self.more_body and not self.disconnected:
+                size = len(self.body)
+                if size > limit:
+                    break
+                self._door.hold(size - held)
+                held = size
+                self._flow.resume_reading()
+                self.message_event = asyncio.Event()
+                await self.message_event.wait()
+        finally:
+            self._door.hold(-held)
 
 
 class _NoEvent:

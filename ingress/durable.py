@@ -31,6 +31,8 @@ class DurableLog:
         self.spool = spool
         self._capacity = max_in_flight_bytes
         self._in_flight = 0
+        self.body_bytes = 0
+        """What has come of bodies that are not complete yet."""
         self.shed = dict.fromkeys(OnFailure, 0)
 
     def appender(self, on_failure: OnFailure) -> Append:
@@ -44,8 +46,18 @@ class DurableLog:
 
     @property
     def is_pressed(self) -> bool:
-        """Whether so much waits for the broker that senders which come again are told to come later."""
-        return self._in_flight > self._capacity * _RESENDERS_SHARE
+        """Whether so much waits that senders which come again are told to come later."""
+        return self._in_flight + self.body_bytes > self._capacity * _RESENDERS_SHARE
+
+    def hold(self, on_failure: OnFailure, size: int) -> None:
+        """Count so many more bytes of a body that is not complete yet; a negative number takes them back.
+
+        Raises NotDurable: many large bodies at once, of senders that are known, must not cost more memory than there is.
+        """
+        share = _RESENDERS_SHARE if on_failure is OnFailure.RESENDS else 1.0
+        if size > 0 and self._in_flight + self.body_bytes + size > self._capacity * share:
+            raise self._shed(on_failure)
+        self.body_bytes += size
 
     async def _append(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         """Append to Kafka. Raises NotDurable: the sender keeps its data and comes again."""
@@ -67,7 +79,7 @@ class DurableLog:
         spool = self.spool
         size = len(value) + _OVERHEAD_BYTES
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
-        if self._in_flight + size > self._capacity:
+        if self._in_flight + self.body_bytes + size > self._capacity:
             raise self._shed(OnFailure.DROPS)
         self._in_flight += size
         try:
@@ -91,4 +103,4 @@ class DurableLog:
 
     def _shed(self, kind: OnFailure) -> NotDurable:
         self.shed[kind] += 1
-        return NotDurable("too many records wait for the broker")
+        return NotDurable("too many records wait for the broker, or for their end")

@@ -104,6 +104,7 @@ class Door:
         self._template = template
         self._counts = counts
         self._https_only = https_only
+        self.hold = acceptance.hold
         self._rejected = rejected if self._source.on_failure is OnFailure.DROPS else None
 
     async def answer(
@@ -143,7 +144,7 @@ class Door:
         """Answer one request over ASGI."""
 
         async def read(limit: int) -> bytes:
-            return await _read(receive, limit)
+            return await _read(receive, limit, self.hold)
 
         answer = await self.answer(
             scope["method"], scope["scheme"], scope["headers"], scope["query_string"],
@@ -190,17 +191,23 @@ def _check_length(announced: str, limit: int) -> None:
         raise TooLarge(f"the body is larger than {limit} bytes")
 
 
-async def _read(receive: Any, limit: int) -> bytes:
+async def _read(receive: Any, limit: int, hold: Callable[[int], None]) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size = held = 0
     more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Truncated("the sender went away before the body was complete")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        more = message.get("more_body", False)
-    return b"".join(parts)
+    try:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Truncated("the sender went away before the body was complete")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+            more = message.get("more_body", False)
+            if more:
+                hold(size - held)
+                held = size
+        return b"".join(parts)
+    finally:
+        hold(-held)

@@ -80,6 +80,8 @@ class IngressMetrics(Collector):
         yield _gauge("broker_available", "Whether the broker is reachable", int(self._intake.producer.is_available))
         # What waits for the broker's acknowledgement; from half of FLEETLINE_MAX_IN_FLIGHT_BYTES on senders are shed.
         yield _gauge("in_flight_bytes", "Bytes that wait for the broker", durable.in_flight_bytes)
+        # What has come of bodies that are not complete; it counts against the same limit.
+        yield _gauge("body_bytes", "Bytes of bodies that are not complete yet", durable.body_bytes)
         # Senders told 503 because too much waited. `drops` above 0 is data lost: add replicas, or find out why Kafka is slow.
         shed = CounterMetricFamily("fleetline_ingress_shed", "Requests shed under pressure", labels=["on_failure"])
         for kind, count in durable.shed.items():
