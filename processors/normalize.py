@@ -23,7 +23,8 @@ class Normalizer:
         self, source: Source, topics: Topics, view: RegistryView, output: Output, limits: DefectLimits
     ) -> None:
         self._source = source
-        self._topics = topics
+        self._telemetry, self._unmapped, self._events = topics.telemetry, topics.unmapped, topics.events
+        self._quarantine = topics.quarantine
         self._view = view
         self._produce = output.produce
         self._limits = limits
@@ -46,7 +47,7 @@ class Normalizer:
                     readable += 1
                 else:
                     headers = quarantine_headers(source, request, made, list(raw.headers or ()))
-                    self._produce(self._topics.quarantine, source.name.encode(), made.piece, headers)
+                    self._produce(self._quarantine, source.name.encode(), made.piece, headers)
                     self._limits.defect(made.reason)
             if readable:
                 self._limits.readable(readable)
@@ -63,10 +64,10 @@ class Normalizer:
             record["booleans"]["identity.mismatch"] = True
         if not found.device_id:
             key = record["source_device"].encode("utf-8", "replace")
-            self._produce(self._topics.unmapped, key, self._write(record))
+            self._produce(self._unmapped, key, self._write(record))
             return
         key = found.device_id.encode()
-        self._produce(self._topics.telemetry, key, self._write(record), telemetry_headers(record))
+        self._produce(self._telemetry, key, self._write(record), telemetry_headers(record))
         if record["event_type"]:
             event = event_of(record, record["event_type"], record["event_attributes"], "sender")
-            self._produce(self._topics.events, key, self._write_event(event))
+            self._produce(self._events, key, self._write_event(event))
