@@ -32,6 +32,10 @@ docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.m
 bench: $(READY)  ## Measure everything; benchmarks/RESULTS.md says how to read it.
 	for name in $$($(BIN)/fleetline bench --list); do $(BIN)/fleetline bench $$name --json || exit 1; done
 
+campaign: $(READY)  ## Five minutes of every sender under every fault; ends with an account that must close.
+	$(BIN)/fleetline simulate all --devices 100 --rate 500 --duration 300 \
+		--faults lost-ack,duplicate,broker-restart,disconnect,reorder,slow
+
 lock: $(READY)  ## Resolve the dependencies anew.
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

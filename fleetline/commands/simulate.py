@@ -39,6 +39,10 @@ import click
     help="Seconds for records to arrive at most.",
 )
 @click.option("--url", default="", help="Ingress of a running stack [default: start a temporary one].")
+@click.option("--mqtt-url", default="", help="With --url: where it listens for MQTT, mqtt://… or mqtts://….")
+@click.option(
+    "--websocket-url", default="", help="With --url: where it listens for device WebSockets, ws://… or wss://…."
+)
 @click.option("--clickhouse-url", default="", help="With --url [default: CLICKHOUSE_URL].")
 @click.option(
     "--credentials", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,6 +65,8 @@ def command(
     drain: float,
     settle: float,
     url: str,
+    mqtt_url: str,
+    websocket_url: str,
     clickhouse_url: str,
     credentials: Path | None,
     data: Path | None,
@@ -95,6 +101,8 @@ def command(
             fault_share=fault_share,
             settle_s=settle,
             url=url,
+            mqtt_url=mqtt_url,
+            websocket_url=websocket_url,
             clickhouse_url=clickhouse_url,
             credentials=credentials,
             data=data,

@@ -260,7 +260,7 @@ class Stack:
         described = {
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": self.settings.clickhouse_url,
-            "ingress_url": self.ingress_url,
+            **{f"{name}_url": url for name, url in self.door_urls().items()},
             "pid": os.getpid(),
         }
         stack_file(self.settings.data_dir).write_bytes(orjson.dumps(described))

@@ -12,6 +12,8 @@ from fleetline.simulator.wire import Answer
 class Account:
     """Readings are counted as they are made, records by their id as they are sent and acknowledged."""
 
+    name: str
+    """The sender's."""
     source: str
     made: int = 0
     """Readings made."""
@@ -40,7 +42,7 @@ class Account:
     def answered(self, answer: Answer) -> None:
         """Note what the sender learnt of a request."""
         self.requests += 1
-        self.answers[str(answer.status) if answer.status else answer.silence] += 1
+        self.answers[answer.said] += 1
 
     def acknowledge(self, records: Iterable[Expected], answer: Answer) -> None:
         """Note a success as this sender understands it."""

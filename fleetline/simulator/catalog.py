@@ -20,12 +20,13 @@ def profile_names() -> tuple[str, ...]:
 
 @cache
 def load_profiles() -> Mapping[str, Profile]:
-    """Import all of them, by source."""
-    return MappingProxyType({name: _load(name) for name in profile_names()})
+    """Import all of them, by name."""
+    profiles = map(_load, profile_names())
+    return MappingProxyType({profile.name: profile for profile in profiles})
 
 
 def chosen_profiles(wanted: str) -> tuple[Profile, ...]:
-    """Return the profile of a source, or all of them. Raises FleetlineError that names the known ones."""
+    """Return the profile of that name, or all of them. Raises FleetlineError that names the known ones."""
     profiles = load_profiles()
     if wanted == ALL:
         return tuple(profiles.values())
@@ -36,6 +37,6 @@ def chosen_profiles(wanted: str) -> tuple[Profile, ...]:
 
 def _load(name: str) -> Profile:
     declared = getattr(import_module(f"fleetline.simulator.profiles.{name}"), "PROFILE", None)
-    if not isinstance(declared, Profile) or declared.source != name:
-        raise TypeError(f"fleetline/simulator/profiles/{name}.py must declare PROFILE = Profile(source={name!r}, …)")
+    if not isinstance(declared, Profile) or declared.name.replace("-", "_") != name:
+        raise TypeError(f"fleetline/simulator/profiles/{name}.py must declare PROFILE, a Profile of that name")
     return declared

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetline.simulator.account import Account
+from fleetline.simulator.doors import Urls, open_wire
 from fleetline.simulator.faults import Faults
 from fleetline.simulator.fleet import Fleet
 from fleetline.simulator.outbox import Item, Outbox
 from fleetline.simulator.profile import Profile, SimDevice
 from fleetline.simulator.road import Drive
 from fleetline.simulator.transmit import Transmitter
-from fleetline.simulator.wire import Wire
 from schemas.times import now_us
 
 _TICK_S = 0.01
@@ -36,14 +36,17 @@ class Load:
 
 
 class Simulation:
-    """One run against one ingress. `accounts` may be read at any time; setting `stopped` ends the sending early."""
+    """One run against one installation. `accounts` may be read at any time; setting `stopped` ends the sending early."""
 
-    def __init__(self, profiles: Sequence[Profile], fleet: Fleet, url: str, load: Load, faults: Faults) -> None:
+    def __init__(self, profiles: Sequence[Profile], fleet: Fleet, urls: Urls, load: Load, faults: Faults) -> None:
         self._load = load
         self._faults = faults
         self._chance = random.Random(load.seed)  # noqa: S311  made-up values
-        self._wire = Wire(url)
-        self.accounts: Mapping[str, Account] = {profile.source: Account(profile.source) for profile in profiles}
+        transports = sorted({profile.transport for profile in profiles})
+        self._wires = {transport: open_wire(transport, urls[transport]) for transport in transports}
+        self.accounts: Mapping[str, Account] = {
+            profile.name: Account(profile.name, profile.source) for profile in profiles
+        }
         self.stopped = asyncio.Event()
         self.was_interrupted = False
         self._transmitters: list[Transmitter] = []
@@ -51,11 +54,11 @@ class Simulation:
         self._players: list[_Player] = []
         self._held_back: list[tuple[float, int, Outbox, Item]] = []
         for profile in profiles:
-            self._add(profile, fleet.devices[profile.source])
+            self._add(profile, fleet.devices[profile.name])
 
     def _add(self, profile: Profile, devices: Sequence[SimDevice]) -> None:
-        account = self.accounts[profile.source]
-        transmitter = Transmitter(profile, account, self._wire, self._faults)
+        account = self.accounts[profile.name]
+        transmitter = Transmitter(profile, account, self._wires[profile.transport], self._faults)
         self._transmitters.append(transmitter)
         shared: Outbox | None = None
         for device in devices:
@@ -94,9 +97,10 @@ class Simulation:
         finally:
             for task in tasks:
                 task.cancel()
-            self._wire.close()
+            for wire in self._wires.values():
+                wire.close()
         for outbox in self._outboxes:
-            self.accounts[outbox.source].held += outbox.size
+            self.accounts[outbox.sender].held += outbox.size
 
     async def _make_readings(self) -> None:
         """Make readings, the devices in turn, as many as are due by the clock."""
@@ -120,7 +124,7 @@ class Simulation:
         player = self._players[count % len(self._players)]
         moment = player.drive.at(now_us())
         item = Item(player.device, player.profile.write(player.device, moment, player.chance))
-        self.accounts[player.device.source].made += 1
+        self.accounts[player.profile.name].made += 1
         held_back = self._faults.held_back_s()
         if held_back is None:
             player.outbox.put(item)

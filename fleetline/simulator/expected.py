@@ -31,6 +31,7 @@ def expected_records(device: SimDevice, outgoing: Outgoing) -> tuple[Expected, .
     headers = dict(outgoing.headers)
     at_the_edge = Request(
         body=source.seal(outgoing.body),
+        transport=device.transport,
         method=outgoing.method,
         path=outgoing.path,
         path_params=route_parts(source, outgoing.path),

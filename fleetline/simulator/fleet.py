@@ -28,7 +28,7 @@ class GivenCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fleet(msgspec.Struct, kw_only=True):
-    """Devices by source. `entries` are to be registered, credentials last; `own_tenant`: nobody else's data is in it."""
+    """Devices by profile. `entries` are to be registered, credentials last; `own_tenant`: nobody else's data is in it."""
 
     tenant_id: str
     own_tenant: bool
@@ -39,7 +39,7 @@ class Fleet(msgspec.Struct, kw_only=True):
 def device_counts(profiles: tuple[Profile, ...], devices: int) -> dict[str, int]:
     """Spread `devices` over the senders, at least one each."""
     each, more = divmod(devices, len(profiles))
-    return {profile.source: max(1, each + (number < more)) for number, profile in enumerate(profiles)}
+    return {profile.name: max(1, each + (number < more)) for number, profile in enumerate(profiles)}
 
 
 def new_fleet(profiles: tuple[Profile, ...], devices: int) -> Fleet:
@@ -50,12 +50,13 @@ def new_fleet(profiles: tuple[Profile, ...], devices: int) -> Fleet:
     known: list[Entry] = []
     number = 0
     for profile in profiles:
-        made = fleet.devices[profile.source] = []
-        for _ in range(device_counts(profiles, devices)[profile.source]):
+        made = fleet.devices[profile.name] = []
+        for is_gateway in _roles(profile, device_counts(profiles, devices)[profile.name]):
             number += 1
-            device = _sim_device(profile, number, tenant.id, new_id(), keys)
+            device = _sim_device(profile, number, tenant.id, new_id(), keys, is_gateway=is_gateway)
             made.append(device)
             known.append(_registered(profile, device))
+            known.extend(_behind(device))
     fleet.entries = [tenant, *known, *keys.entries]
     return fleet
 
@@ -69,12 +70,12 @@ def given_fleet(profiles: tuple[Profile, ...], devices: int, given: GivenCredent
         fitting = [each for each in given.credentials if each.source == wanted and (each.device_id or profile.known_by)]
         if not fitting:
             bound = "" if profile.known_by else ", with its device_id"
-            raise FleetlineError(f"the credentials file holds none for {profile.source} (source {wanted!r}{bound})")
-        made = fleet.devices[profile.source] = []
-        for index in range(device_counts(profiles, devices)[profile.source]):
+            raise FleetlineError(f"the credentials file holds none for {profile.name} (source {wanted!r}{bound})")
+        made = fleet.devices[profile.name] = []
+        for index, is_gateway in enumerate(_roles(profile, device_counts(profiles, devices)[profile.name])):
             number += 1
-            chosen = fitting[index % len(fitting)]
-            made.append(_sim_device(profile, number, given.tenant_id, new_id(), _GivenKey(chosen)))
+            key = _GivenKey(fitting[index % len(fitting)])
+            made.append(_sim_device(profile, number, given.tenant_id, new_id(), key, is_gateway=is_gateway))
     return fleet
 
 
@@ -110,7 +111,14 @@ class _GivenKey:
         return self._given.secret, self._given.credential_id, self._given.device_id
 
 
-def _sim_device(profile: Profile, number: int, tenant_id: str, device_id: str, keys: _NewKeys | _GivenKey) -> SimDevice:
+def _roles(profile: Profile, count: int) -> tuple[bool, ...]:
+    """Return for each device whether it is a gateway: the last one, beyond the count, when the profile has children."""
+    return (False,) * count + (True,) * bool(profile.children)
+
+
+def _sim_device(
+    profile: Profile, number: int, tenant_id: str, device_id: str, keys: _NewKeys | _GivenKey, *, is_gateway: bool
+) -> SimDevice:
     secret, credential_id, bound = keys.key(profile, device_id)
     unique = int(device_id.replace("-", "")[-8:], 16)
     """Digits from the device's id: two runs against one installation never play the same device."""
@@ -119,7 +127,7 @@ def _sim_device(profile: Profile, number: int, tenant_id: str, device_id: str, k
         number=number,
         tenant_id=tenant_id,
         id=device_id,
-        name=f"sim-{profile.source}-{number}",
+        name=f"sim-{profile.name}-{number}",
         imei=f"35{unique:010}{number % 1000:03}",
         serial=str(10_000_000 + unique % 80_000_000 * 10 + number % 10),
         dev_eui=device_id.replace("-", "")[-16:],
@@ -127,10 +135,23 @@ def _sim_device(profile: Profile, number: int, tenant_id: str, device_id: str, k
         secret=secret,
         credential_id=credential_id,
         credential_device_id=bound,
+        transport=profile.transport,
+        children=tuple(f"Child {each} of {number}" for each in range(1, profile.children + 1)) if is_gateway else (),
     )
 
 
 def _registered(profile: Profile, device: SimDevice) -> Device:
     attributes = {_ATTRIBUTES[kind]: getattr(device, kind) for kind in profile.known_by}
     attributes.setdefault(EXTERNAL_ID, device.external_id)
-    return Device(id=device.id, tenant_id=device.tenant_id, name=device.name, attributes=attributes)
+    return Device(
+        id=device.id,
+        tenant_id=device.tenant_id,
+        name=device.name,
+        attributes=attributes,
+        gateway=bool(device.children),
+    )
+
+
+def _behind(device: SimDevice) -> list[Entry]:
+    """Return the devices behind a gateway: it calls them by their names (AC-a11)."""
+    return [Device(id=new_id(), tenant_id=device.tenant_id, name=name, parent_id=device.id) for name in device.children]

@@ -19,6 +19,8 @@ class Options:
     settle_s: float
     url: str
     """Ingress of a running stack; empty: start one."""
+    mqtt_url: str
+    websocket_url: str
     clickhouse_url: str
     credentials: Path | None
     data: Path | None

@@ -44,6 +44,7 @@ class Outbox:
         self._behaviour = profile.behaviour
         self._account = account
         self._post = post
+        self._longest_pause_s = longest_pause_s
         self._pause_s = min(self._behaviour.pause_s, longest_pause_s)
         self._gather_s = min(self._behaviour.gather_s, longest_pause_s)
         self._pending: deque[Item] = deque()
@@ -55,9 +56,9 @@ class Outbox:
         self._arrived = asyncio.Event()
 
     @property
-    def source(self) -> str:
+    def sender(self) -> str:
         """Whose queue it is."""
-        return self._profile.source
+        return self._profile.name
 
     def put(self, item: Item) -> None:
         """Take a new reading."""
@@ -95,6 +96,7 @@ class Outbox:
 
     async def _deliver(self, batch: Batch) -> None:
         """Post a batch until it is acknowledged or this sender turns to something else."""
+        pause_s = self._pause_s
         while True:
             answer = await self._post(batch)
             if answer.status in self._behaviour.success:
@@ -111,10 +113,15 @@ class Outbox:
                 self._pending.extendleft(reversed(batch.items))
                 await self._pause(self._pause_s)
                 return
-            await self._pause(self._pause_s)
+            await self._pause(pause_s)
+            pause_s = self._next_pause_s(pause_s)
             if self._aborted.is_set():
                 self._pending.extendleft(reversed(batch.items))
                 return
+
+    def _next_pause_s(self, pause_s: float) -> float:
+        longest = max(self._behaviour.pause_s, self._behaviour.longest_pause_s)
+        return min(pause_s * 2, longest, self._longest_pause_s)
 
     def _set_aside(self, batch: Batch) -> None:
         """Give a batch a queue of its own; after its last try it goes to the fail queue, which is never given up here."""

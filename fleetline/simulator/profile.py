@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from fleetline.simulator.road import Moment
 
+Transport = Literal["http", "mqtt", "websocket"]
+
 
 class Reaction(Enum):
     """What becomes of a batch that was not acknowledged."""
@@ -23,6 +25,7 @@ class Behaviour:
     """How a sender delivers (sources.md 0.1). Times are the sender's own, in seconds."""
 
     success: frozenset[int]
+    """Statuses; a transport that has none gives 200 for its acknowledgement."""
     timeout_s: float
     on_error: Reaction
     """After an answer that is no success."""
@@ -38,8 +41,12 @@ class Behaviour:
     """How long it gathers readings before it sends a batch that is not full."""
     pause_s: float = 1.0
     """Between two attempts."""
+    longest_pause_s: float = 0.0
+    """With SAME: pauses double up to this; otherwise they stay the same."""
     tries: int = 1
     """With DROP: attempts in all. With OWN_QUEUE: attempts before the batch goes to the fail queue."""
+    acknowledgement: str = ""
+    """What a success is called where it is no status."""
     queue_limit: int = 0
     """With OWN_QUEUE: at so many retry queues no new data is sent."""
 
@@ -62,11 +69,18 @@ class SimDevice:
     credential_id: str
     credential_device_id: str
     """The device the credential belongs to; empty when it speaks for many."""
+    transport: Transport = "http"
+    children: tuple[str, ...] = ()
+    """Names of the devices behind this one, which is a gateway then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A request as the sender makes it. Header names are lower-case; `gzip` compresses the body on the wire."""
+    """A request as the sender makes it. Header names are lower-case; `gzip` compresses the body on the wire.
+
+    For MQTT `path` is the topic, with `{deviceToken}` where the token stands. Where a device keeps its connection, `sender`
+    tells whose it is.
+    """
 
     path: str
     body: bytes = b""
@@ -74,6 +88,13 @@ class Outgoing:
     query: str = ""
     headers: Mapping[str, str] = field(repr=False)
     gzip: bool = False
+    qos: int = 1
+    sender: str = ""
+
+    @property
+    def token(self) -> str:
+        """The bearer token, nothing when there is none."""
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 Write = Callable[[SimDevice, Moment, random.Random], Any]
@@ -87,6 +108,7 @@ class Profile:
     """A sender. `credential`: one per device, one for the source, or the tenant's integration secret."""
 
     source: str
+    transport: Transport = "http"
     behaviour: Behaviour
     write: Write
     request: Request
@@ -95,6 +117,13 @@ class Profile:
     """By which of its ids the registry must know a device."""
     says: str
     """What it does with what was not acknowledged, in a few words for people."""
+    children: int = 0
+    """With any, a gateway is played besides, which has so many devices behind it."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: the source, and the transport where it is not HTTP."""
+        return self.source if self.transport == "http" else f"{self.source}-{self.transport}"
 
 
 def json_headers(**more: str) -> dict[str, str]:

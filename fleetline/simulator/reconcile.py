@@ -21,7 +21,8 @@ FROM
 (
     SELECT *, 0 AS is_unmapped FROM telemetry_rows WHERE tenant_id = {tenant:String}
     UNION ALL
-    SELECT *, 1 AS is_unmapped FROM unmapped_rows WHERE tenant_id = {tenant:String}
+    SELECT * EXCEPT released_to, 1 AS is_unmapped FROM unmapped_rows WHERE tenant_id = {tenant:String}
+        AND id NOT IN (SELECT id FROM unmapped_rows WHERE tenant_id = {tenant:String} AND released_to != '')
 )
 WHERE received_at >= fromUnixTimestamp64Micro({since:Int64})
 GROUP BY source, id
@@ -57,6 +58,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The account of one sender. The three that must be zero: `missing`, `duplicated`, `unexpected`."""
 
+    sender: str
     source: str
     readings: int
     requests: int
@@ -134,9 +136,31 @@ def _rows(client: Client, query: str, parameters: dict[str, Any]) -> Sequence[Se
 def missing_records(accounts: Mapping[str, Account], found: Found) -> int:
     """Count the acknowledged records, and events of theirs, that are not there (yet)."""
     return sum(
-        len(account.acknowledged - found.records.get(source, {}).keys()) + len(account.events - found.events.keys())
-        for source, account in accounts.items()
+        len(account.acknowledged - found.records.get(account.source, {}).keys())
+        + len(account.events - found.events.keys())
+        for account in accounts.values()
     )
+
+
+def reconcile_all(accounts: Iterable[Account], found: Found, *, own_tenant: bool) -> list[Verdict]:
+    """Work out every sender's verdict. Of senders of one source the first also answers for what none of them sent."""
+    left = {source: dict(records) for source, records in found.records.items()}
+    quarantined = dict(found.quarantined)
+    ordered = tuple(accounts)
+    shares = []
+    for account in ordered:
+        records = left.get(account.source, {})
+        shares.append({key: records.pop(key) for key in account.transmissions.keys() & records.keys()})
+    verdicts = []
+    for account, share in zip(ordered, shares, strict=True):
+        share.update(left.pop(account.source, {}))
+        own = Found(
+            records={account.source: share},
+            events=found.events,
+            quarantined={account.source: quarantined.pop(account.source, 0)},
+        )
+        verdicts.append(reconcile(account, own, own_tenant=own_tenant))
+    return verdicts
 
 
 def reconcile(account: Account, found: Found, *, own_tenant: bool) -> Verdict:
@@ -153,6 +177,7 @@ def reconcile(account: Account, found: Found, *, own_tenant: bool) -> Verdict:
     ours = [each for key, each in stored.items() if key in account.transmissions]
     doubled = set(duplicated)
     return Verdict(
+        sender=account.name,
         source=account.source,
         readings=account.made,
         requests=account.requests,

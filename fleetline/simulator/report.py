@@ -31,11 +31,11 @@ def profile_row(profile: Profile) -> dict[str, str]:
     behaviour = profile.behaviour
     per = "the stream" if behaviour.one_stream else "each device"
     return {
-        "sender": profile.source,
+        "sender": profile.name,
         "batch": str(behaviour.batch),
         "in_flight": f"{behaviour.in_flight} for {per}",
         "timeout": f"{behaviour.timeout_s:g} s",
-        "success": _codes(behaviour.success),
+        "success": behaviour.acknowledgement or _codes(behaviour.success),
         "without_success": profile.says,
     }
 
@@ -58,7 +58,7 @@ def show_account(console: Console, verdicts: Sequence[Verdict]) -> None:
         mark = "[green]✓[/]" if verdict.holds else "[red]✗[/]"
         counts = [str(each) for each in _counts(verdict)]
         counts[-3:] = [f"[red]{each}[/]" if each != "0" else each for each in counts[-3:]]
-        table.add_row(f"{mark} {verdict.source}", *counts, _latency(verdict))
+        table.add_row(f"{mark} {verdict.sender}", *counts, _latency(verdict))
     console.print(table)
     for verdict in verdicts:
         _show_details(console, verdict)
@@ -86,11 +86,11 @@ def _show_details(console: Console, verdict: Verdict) -> None:
         said.append(f"{verdict.quarantined} pieces in quarantine")
     if verdict.events_missing:
         said.append(f"[red]{verdict.events_missing} of {verdict.events} events missing[/]")
-    console.print(f"  {verdict.source}: {'; '.join(said)}", highlight=False)
+    console.print(f"  {verdict.sender}: {'; '.join(said)}", highlight=False)
     for what in ("missing", "duplicated", "unexpected"):
         ids = getattr(verdict, f"{what}_ids")
         if ids:
-            console.print(f"  [red]{verdict.source}, {what}:[/] {', '.join(ids)}")
+            console.print(f"  [red]{verdict.sender}, {what}:[/] {', '.join(ids)}")
 
 
 def _latency(verdict: Verdict) -> str:

@@ -15,12 +15,13 @@ from fleetline.local.stack import Stack
 from fleetline.settings import Settings
 from fleetline.simulator.accepted import wait_accepted
 from fleetline.simulator.broker import keep_running, restart_broker
+from fleetline.simulator.doors import Urls
 from fleetline.simulator.drive import Simulation
 from fleetline.simulator.faults import Fault, Faults
 from fleetline.simulator.fleet import Fleet
 from fleetline.simulator.options import Options
 from fleetline.simulator.profile import Profile
-from fleetline.simulator.reconcile import Verdict, hold_merges, reconcile
+from fleetline.simulator.reconcile import Verdict, hold_merges, reconcile_all
 from fleetline.simulator.report import show_account
 from fleetline.simulator.settled import Road, Settling
 from registry.store import RegistryStore
@@ -42,14 +43,14 @@ class Run:
         options: Options,
         profiles: tuple[Profile, ...],
         settings: Settings,
-        ingress_url: str,
+        urls: Urls,
         console: Console,
         stack: Stack | None,
     ) -> None:
         self._options = options
         self._profiles = profiles
         self._settings = settings
-        self._ingress_url = ingress_url
+        self._urls = urls
         self._console = console
         self._stack = stack
 
@@ -57,14 +58,14 @@ class Run:
         """Register the fleet if wanted, send, wait until all has arrived, report. Returns whether the account closes."""
         if register:
             await asyncio.to_thread(_register, self._settings, fleet)
-            await wait_accepted(self._profiles, fleet, self._ingress_url)
+            await wait_accepted(self._profiles, fleet, self._urls)
         client = await asyncio.to_thread(connect, self._settings)
         if self._stack is not None and self._options.load.duration_s <= _MERGES_HELD_S:
             await asyncio.to_thread(hold_merges, client)
-        road = Road(self._settings, tuple(fleet.devices)) if register else None
+        road = Road(self._settings, tuple({profile.source for profile in self._profiles})) if register else None
         chance = random.Random(self._options.load.seed + 1)  # noqa: S311  which requests are struck
         faults = Faults(self._options.faults, self._options.fault_share, chance)
-        simulation = Simulation(self._profiles, fleet, self._ingress_url, self._options.load, faults)
+        simulation = Simulation(self._profiles, fleet, self._urls, self._options.load, faults)
         since_us = 0 if fleet.own_tenant else now_us() - _CLOCKS_DIFFER_US
         settling = Settling(client, fleet.tenant_id, since_us, simulation.accounts, road)
         watching = self._begin_faults(simulation)
@@ -84,7 +85,7 @@ class Run:
             if road is not None:
                 await asyncio.to_thread(road.close)
             client.close()
-        verdicts = [reconcile(account, found, own_tenant=fleet.own_tenant) for account in simulation.accounts.values()]
+        verdicts = reconcile_all(simulation.accounts.values(), found, own_tenant=fleet.own_tenant)
         self._report(verdicts, fleet.tenant_id, interrupted=simulation.was_interrupted)
         return all(verdict.holds for verdict in verdicts)
 
@@ -100,7 +101,8 @@ class Run:
 
     async def _send(self, simulation: Simulation, bar: Progress) -> None:
         load = self._options.load
-        self._console.print(f"sending {load.rate:g} readings/s for {load.duration_s:g} s to {self._ingress_url}")
+        doors = ", ".join(self._urls[each] for each in sorted({profile.transport for profile in self._profiles}))
+        self._console.print(f"sending {load.rate:g} readings/s for {load.duration_s:g} s to {doors}")
         shown = asyncio.create_task(_show(simulation, bar, bar.add_task("sending", total=load.duration_s)))
         try:
             await simulation.run()

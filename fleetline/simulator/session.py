@@ -17,10 +17,11 @@ from fleetline.local.stack import Stack, with_free_ports
 from fleetline.local_settings import load_settings
 from fleetline.settings import Settings
 from fleetline.simulator.catalog import chosen_profiles
+from fleetline.simulator.doors import COMPONENTS, Urls
 from fleetline.simulator.faults import Fault
 from fleetline.simulator.fleet import Fleet, GivenCredentials, given_fleet, new_fleet
 from fleetline.simulator.options import Options
-from fleetline.simulator.profile import Profile
+from fleetline.simulator.profile import Profile, Transport
 from fleetline.simulator.run import Run
 from registry.errors import RegistryError
 
@@ -42,7 +43,9 @@ def simulate(options: Options) -> bool:
         base = Settings().model_copy(update={"data_dir": folder})
         _refuse_foreign_broker(options)
         with Stack(with_free_ports(base), notify=console.print) as stack:
-            run = Run(options, profiles, stack.settings, stack.ingress_url, console, stack)
+            doors = stack.door_urls()
+            urls = {transport: doors[component] for transport, component in COMPONENTS.items()}
+            run = Run(options, profiles, stack.settings, urls, console, stack)
             closes = _played(run, new_fleet(profiles, options.devices), register=True)
         done.append(closes)
         _say_where(console, folder, kept=options.data is not None or not closes)
@@ -52,6 +55,7 @@ def simulate(options: Options) -> bool:
 def _against_running(options: Options, profiles: tuple[Profile, ...], console: Console) -> bool:
     if Fault.BROKER_RESTART in options.faults:
         raise FleetlineError("broker-restart needs a stack of our own: leave --url out")
+    urls, profiles = _reachable(options, profiles, console)
     settings = load_settings(options.data)
     if options.clickhouse_url:
         settings = settings.model_copy(update={"clickhouse_url": options.clickhouse_url})
@@ -64,8 +68,21 @@ def _against_running(options: Options, profiles: tuple[Profile, ...], console: C
         fleet = new_fleet(profiles, options.devices)
     else:
         fleet = given_fleet(profiles, options.devices, _read_credentials(options.credentials))
-    run = Run(options, profiles, settings, options.url.rstrip("/"), console, None)
+    run = Run(options, profiles, settings, urls, console, None)
     return _played(run, fleet, register=register)
+
+
+def _reachable(options: Options, profiles: tuple[Profile, ...], console: Console) -> tuple[Urls, tuple[Profile, ...]]:
+    """Return where the doors are, and the senders that have one. Raises FleetlineError when the one asked for has none."""
+    given: dict[Transport, str] = {"http": options.url, "mqtt": options.mqtt_url, "websocket": options.websocket_url}
+    urls: Urls = {transport: url.rstrip("/") for transport, url in given.items() if url}
+    without = [profile for profile in profiles if profile.transport not in urls]
+    for profile in without:
+        said = f"{profile.name} needs --{profile.transport}-url"
+        if len(profiles) == 1:
+            raise FleetlineError(said)
+        console.print(f"left out: {said}")
+    return urls, tuple(profile for profile in profiles if profile not in without)
 
 
 def _played(run: Run, fleet: Fleet, *, register: bool) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from fleetline.local.process import is_listening
 from fleetline.settings import Settings
+from fleetline.simulator.catalog import load_profiles
 from registry.store import RegistryStore
 from sources.catalog import source_names
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.stack
 
 COMMAND = [sys.executable, "-m", "fleetline", "simulate"]
 CLEAN = {key: value for key, value in os.environ.items() if key not in {"KAFKA_BOOTSTRAP_SERVERS", "CLICKHOUSE_URL"}}
-HOLD = ("autopi", "device", "digital_matter", "flespi")
+HOLD = ("autopi", "device", "device-mqtt", "device-websocket", "digital_matter", "flespi")
 """Senders that keep what was not acknowledged."""
 
 
@@ -31,15 +32,15 @@ def simulated(*arguments: str, **environment: str) -> tuple[int, dict[str, Any],
 
 
 def test_whatever_was_acknowledged_under_faults_is_stored_once_for_every_sender(tmp_path: Path) -> None:
-    # AP-a13, AP-a14, AP-a21, FL-a22, DM-a03, BT-a15
+    # AP-a13, AP-a14, AP-a21, FL-a22, DM-a03, BT-a15, AC-a15, AC-c10
     faults = ["--faults", "lost-ack,broker-restart,duplicate", "--fault-share", "0.25", "--longest-pause", "0.3"]
     load = ["--devices", "12", "--rate", "100", "--duration", "5", "--data", str(tmp_path / "state")]
     status, report, said = simulated("all", *load, *faults)
     assert status == 0, (report, said)
     assert report["holds"]
     assert "Kafka was killed" in said
-    senders = {sender["source"]: sender for sender in report["senders"]}
-    assert set(senders) == set(source_names())
+    senders = {sender["sender"]: sender for sender in report["senders"]}
+    assert set(senders) == set(load_profiles())
     for name, sender in senders.items():
         assert sender["stored_once"] == sender["acknowledged"] > 0, sender
         assert sender["missing"] == sender["duplicated"] == sender["unexpected"] == sender["quarantined"] == 0, sender
@@ -51,6 +52,10 @@ def test_whatever_was_acknowledged_under_faults_is_stored_once_for_every_sender(
         answers = senders[name]["answers"]
         assert answers.get("answer not heard", 0) + answers.get("gone before the answer", 0) > 0, answers
         assert answers.get("503", 0) > 0, answers
+    # MQTT: what Kafka had not taken ended the connection, and nothing else was ever acknowledged.
+    assert senders["device-mqtt"]["answers"].get("connection lost", 0) > 0, senders["device-mqtt"]
+    assert senders["device-mqtt"]["sent_again"] > 0
+    assert senders["device-websocket"]["sent_again"] > 0
     assert sum(senders[name]["answers"].get("503", 0) for name in ("device", "digital_matter")) > 0
     assert senders["biketrax"]["sent_again"] > 0  # webhooks that were acknowledged, once more
 
@@ -91,6 +96,13 @@ def test_a_running_stack_is_simulated_against_and_ctrl_c_ends_what_it_started(
     assert status == 0, (report, said)
     assert report["senders"][0]["stored_once"] == 30
 
+    for name in ("device-mqtt", "device-websocket"):
+        transport = name.removeprefix("device-")
+        status, report, said = simulated(name, *brief, f"--{transport}-url", urls[f"{transport}_url"], **kafka)
+        assert status == 0, (report, said)
+        assert report["senders"][0]["stored_once"] == 30
+        assert report["senders"][0]["unmapped"] == 0  # a gateway's children are found by their names
+
     status, report, said = simulated("generic", *brief, "--credentials", str(existing_credentials(tmp_path, kafka)))
     assert status == 0, (report, said)  # shows credentials that exist: nobody knows its devices, and nothing is lost
     assert report["senders"][0]["stored_once"] == report["senders"][0]["unmapped"] == 30
@@ -124,6 +136,7 @@ def existing_credentials(folder: Path, kafka: dict[str, str]) -> Path:
         (["flespi", "--faults", "earthquake"], "no fault 'earthquake'; there are: lost-ack,"),
         ([], "say which sender to play"),
         (["flespi", "--url", "http://127.0.0.1:9", "--faults", "broker-restart"], "needs a stack of our own"),
+        (["device-mqtt", "--url", "http://127.0.0.1:9"], "device-mqtt needs --mqtt-url"),
         (["flespi", "--url", "http://127.0.0.1:9"], "set KAFKA_BOOTSTRAP_SERVERS; or name existing credentials"),
     ],
 )
@@ -137,7 +150,7 @@ def test_a_wrong_wish_is_answered_in_one_line_at_once(arguments: list[str], said
 def test_the_list_shows_every_sender_and_its_behaviour() -> None:
     done = subprocess.run([*COMMAND, "--list"], capture_output=True, env=CLEAN, check=True, timeout=30)
     shown = done.stdout.decode()
-    for name in source_names():
+    for name in (*source_names(), "device-mqtt", "device-websocket"):
         assert name in shown
     listed = subprocess.run([*COMMAND, "--list", "--json"], capture_output=True, env=CLEAN, check=True, timeout=30)
     flespi = next(row for row in orjson.loads(listed.stdout) if row["sender"] == "flespi")

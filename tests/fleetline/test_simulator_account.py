@@ -17,7 +17,7 @@ def record(number: int, *, is_event: bool = False) -> Expected:
 
 def account() -> Account:
     """Four readings sent: 1, 2 and 3 (an event) acknowledged, 4 dropped."""
-    made = Account("flespi", made=4)
+    made = Account("flespi", "flespi", made=4)
     known = (record(1), record(2), record(3, is_event=True))
     made.sending((*known, record(4)))
     made.acknowledge(known, OK)

@@ -28,7 +28,7 @@ READINGS = 60
 
 def written(profile: Profile, devices: int = 4) -> list[tuple[SimDevice, list[Any]]]:
     made = []
-    for device in new_fleet((profile,), devices).devices[profile.source]:
+    for device in new_fleet((profile,), devices).devices[profile.name]:
         chance = random.Random(f"7:{device.number}")
         drive, start = Drive(chance), now_us() - READINGS * 1_000_000
         moments = [drive.at(start + n * 1_000_000) for n in range(READINGS)]
@@ -37,10 +37,18 @@ def written(profile: Profile, devices: int = 4) -> list[tuple[SimDevice, list[An
 
 
 def test_every_source_has_a_sender() -> None:
-    assert set(load_profiles()) == set(source_names())
+    assert {profile.source for profile in PROFILES} == set(source_names())
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.source)
+def test_every_transport_of_a_source_has_a_sender() -> None:
+    played = {(profile.source, profile.transport) for profile in PROFILES}
+    for source in map(load_source, source_names()):
+        assert (source.name, "http") in played
+        assert ((source.name, "mqtt") in played) is bool(source.mqtt_topics)
+        assert ((source.name, "websocket") in played) is source.websocket
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_every_reading_is_one_record_of_its_own_that_is_the_same_whenever_it_is_accepted(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,23 +61,24 @@ def test_every_reading_is_one_record_of_its_own_that_is_the_same_whenever_it_is_
     assert [expected_records(device, request) for device, request in requests] == now
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.source)
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_a_reading_keeps_its_id_in_whatever_batch_it_comes(profile: Profile) -> None:
     for device, items in written(profile):
         size = profile.behaviour.batch
         batches = [items[start : start + size] for start in range(0, len(items), size)]
         whole = [record for batch in batches for record in expected_records(device, profile.request(device, batch))]
         single = [record for item in items for record in expected_records(device, profile.request(device, [item]))]
-        assert whole == single
+        assert len(whole) == len(single)
+        assert set(whole) == set(single)  # a gateway sorts a batch by its children
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.source)
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_the_registry_finds_every_simulated_device_by_what_its_sender_calls_it(profile: Profile) -> None:
     fleet = new_fleet((profile,), 3)
     view = RegistryView()
     for entry in fleet.entries:
         view.apply(entry_key(entry), msgspec.json.encode(entry))
-    for device in fleet.devices[profile.source]:
+    for device in fleet.devices[profile.name]:
         source = load_source(profile.source)
         assert view.credential_for(source.name, source.tenant_secret, device.secret) is not None
         kinds = [Identity(kind, getattr(device, kind)) for kind in profile.known_by]
@@ -80,7 +89,7 @@ def test_no_request_shows_the_secret_when_it_is_printed() -> None:
     for profile in PROFILES:
         device, items = written(profile, 1)[0]
         assert device.secret not in repr(device)
-        if profile.source not in {"device", "traccar"}:  # there the secret is a part of the path or the query
+        if profile.name not in {"device", "traccar"}:  # there the secret is a part of the path or the query
             assert device.secret not in repr(profile.request(device, items[:1]))
 
 
@@ -102,7 +111,8 @@ def test_what_a_source_does_not_understand_is_a_mistake_of_the_profile() -> None
 def test_an_unknown_sender_is_answered_with_the_known_ones() -> None:
     with pytest.raises(FleetlineError, match=r"no sender 'nobody' to simulate; there are: autopi, biketrax, .*, all"):
         chosen_profiles("nobody")
-    assert len(chosen_profiles("all")) == len(source_names())
+    assert chosen_profiles("all") == PROFILES
+    assert chosen_profiles("device-mqtt")[0].transport == "mqtt"
 
 
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
@@ -124,7 +134,10 @@ def test_a_vehicle_moves_no_faster_than_vehicles_do_and_never_stands_still_in_ti
 def test_every_device_number_is_used_once_and_every_sender_has_one() -> None:
     fleet = new_fleet(PROFILES, 5)
     devices = [device for many in fleet.devices.values() for device in many]
-    assert sorted(device.number for device in devices) == list(range(1, len(PROFILES) + 1))
+    assert sorted(device.number for device in devices) == list(range(1, len(devices) + 1))
+    assert {name: len(many) for name, many in fleet.devices.items()} == {
+        profile.name: 1 + bool(profile.children) for profile in PROFILES
+    }
     assert len({device.dev_eui for device in devices}) == len({device.imei for device in devices}) == len(devices)
     assert isinstance(fleet.entries[-1], Credential)  # the last one known means that all are
 

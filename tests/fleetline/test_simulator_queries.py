@@ -42,7 +42,7 @@ def test_copies_are_seen_before_merges_and_duplicates_told_from_them(settings: S
     insert(5, kafka=16, table="unmapped_rows")
 
     found = look(client, TENANT, 0)
-    account = Account("flespi", made=6)
+    account = Account("flespi", "flespi", made=6)
     sent = [Expected(an_id(number), False) for number in range(1, 7)]
     account.sending(sent)
     account.acknowledge(sent, Answer(status=200))

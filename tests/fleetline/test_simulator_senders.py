@@ -17,11 +17,11 @@ from fleetline.simulator.catalog import load_profiles
 from fleetline.simulator.drive import Load, Simulation
 from fleetline.simulator.faults import Fate, Fault, Faults
 from fleetline.simulator.fleet import new_fleet
+from fleetline.simulator.http_wire import HttpWire
 from fleetline.simulator.outbox import Item, Outbox
 from fleetline.simulator.profile import Outgoing, Profile, SimDevice
 from fleetline.simulator.road import Drive
 from fleetline.simulator.transmit import Transmitter
-from fleetline.simulator.wire import Wire
 from schemas.times import now_us
 
 pytestmark = pytest.mark.stack
@@ -161,7 +161,7 @@ async def sender(source: str, to: Server, *faults: Fault, **changed: Any) -> Asy
     profile = load_profiles()[source]
     profile = replace(profile, behaviour=replace(profile.behaviour, **changed))
     device = new_fleet((profile,), 1).devices[source][0]
-    account, wire, chance = Account(source), Wire(to.url), random.Random(5)
+    account, wire, chance = Account(source, source), HttpWire(to.url), random.Random(5)
     transmitter = Transmitter(profile, account, wire, Faults(frozenset(faults), 1.0, chance))
     outbox = Outbox(profile, account, transmitter.post, 0.05)
     task = asyncio.create_task(outbox.run())
@@ -297,7 +297,7 @@ async def test_what_is_not_sent_when_the_run_is_stopped_is_held_and_not_lost() -
 
 async def test_a_lost_answer_leaves_the_body_sent_whole_and_the_batch_unacknowledged() -> None:
     async with server() as to:
-        wire, outgoing = Wire(to.url), Outgoing(path="/x", headers={}, body=b"x" * 300_000)
+        wire, outgoing = HttpWire(to.url), Outgoing(path="/x", headers={}, body=b"x" * 300_000)
         for fate in (Fate.GONE, Fate.DEAF):
             answer = await wire.exchange(outgoing, 5, fate)
             assert (answer.status, answer.silence) == (0, fate.value)
@@ -307,7 +307,7 @@ async def test_a_lost_answer_leaves_the_body_sent_whole_and_the_batch_unacknowle
 
 async def test_a_disconnect_breaks_off_in_the_middle_of_the_body() -> None:
     async with server() as to:
-        wire = Wire(to.url)
+        wire = HttpWire(to.url)
         answer = await wire.exchange(Outgoing(path="/x", headers={}, body=b"x" * 1000), 5, Fate.CUT)
         await until(lambda: len(to.seen) == 1)
     assert answer.status == 0
@@ -316,7 +316,7 @@ async def test_a_disconnect_breaks_off_in_the_middle_of_the_body() -> None:
 
 async def test_a_connection_is_used_again_and_a_gzip_body_is_said_to_be_one() -> None:
     async with server() as to:
-        wire = Wire(to.url)
+        wire = HttpWire(to.url)
         for body in (b"[1]", b"[2]"):
             assert (await wire.exchange(Outgoing(path="/x", headers={}, body=body, gzip=True), 5)).status == 200
         slow = await wire.exchange(Outgoing(path="/x", headers={}, body=b"y" * 500), 5, Fate.SLOW)
@@ -330,7 +330,7 @@ async def test_a_connection_is_used_again_and_a_gzip_body_is_said_to_be_one() ->
 async def test_nobody_listening_is_silence_and_no_error() -> None:
     async with server() as to:
         url = to.url
-    assert (await Wire(url).exchange(Outgoing(path="/", headers={}), 5)).silence == "ConnectionRefusedError"
+    assert (await HttpWire(url).exchange(Outgoing(path="/", headers={}), 5)).silence == "ConnectionRefusedError"
 
 
 async def test_an_acknowledged_batch_is_sent_once_more_under_the_fault_duplicate() -> None:
@@ -344,11 +344,11 @@ async def test_an_acknowledged_batch_is_sent_once_more_under_the_fault_duplicate
 
 
 async def test_the_rate_is_kept_and_every_reading_is_accounted_for() -> None:
-    profiles = tuple(load_profiles().values())
+    profiles = tuple(each for each in load_profiles().values() if each.transport == "http")
     load = Load(rate=300, duration_s=1.0, longest_pause_s=0.1, drain_s=10, seed=3)
     faults = Faults(frozenset((Fault.REORDER, Fault.LOST_ACK)), 0.2, random.Random(4))
     async with server(*[503] * 20) as to:
-        simulation = Simulation(profiles, new_fleet(profiles, 18), to.url, load, faults)
+        simulation = Simulation(profiles, new_fleet(profiles, 18), {"http": to.url}, load, faults)
         await simulation.run()
     accounts = simulation.accounts.values()
     assert sum(account.made for account in accounts) == 300
@@ -362,7 +362,7 @@ async def test_an_interrupted_run_ends_at_once_and_keeps_its_account() -> None:
     load = Load(rate=200, duration_s=60.0, longest_pause_s=5, drain_s=60, seed=3)
     async with server() as to:
         fleet = new_fleet(profiles, 4)
-        simulation = Simulation(profiles, fleet, to.url, load, Faults(frozenset(), 0, random.Random(1)))
+        simulation = Simulation(profiles, fleet, {"http": to.url}, load, Faults(frozenset(), 0, random.Random(1)))
         running = asyncio.create_task(simulation.run())
         await until(lambda: len(to.seen) > 20)
         simulation.interrupt()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleetline.settings import MIB, Settings
-from ingress import connection, durable, errors, producer, rejected, spool, websocket, websocket_server
+from ingress import connection, durable, errors, producer, rejected, slots, spool, websocket, websocket_server
 from ingress.intake import Intake
 from ingress.metrics import IngressMetrics
 from ingress.mqtt import server, session
@@ -43,7 +43,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     )
     yield f"spooled after {durable.SPOOL_AFTER_S:g} s", "Deadlines"
     yield f"`Retry-After: {errors.RETRY_AFTER_S}`", "What happens to a request"
-    yield f"up to {spool._SLOTS} processes", "The spool"
+    yield f"up to {slots.SLOTS} processes", "The spool"
     yield f"{DEFAULTS.spool_max_bytes // MIB // 1024} GiB by default", "The spool"
     yield f"({DEFAULTS.max_in_flight_bytes // MIB} MiB)", "Who is shed first"
     yield f"| {share['mqtt']:.0%}".replace("%", " %"), "Who is shed first"
