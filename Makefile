@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint types golden lock bench campaign clean
+.PHONY: demo test check lint types golden docs lock bench campaign clean
 
 demo: $(READY)  ## See it work: every bundled sample through the real Kafka and ClickHouse.
 	$(BIN)/fleetline demo
@@ -25,8 +25,16 @@ types: $(READY)
 golden: $(READY)  ## Rewrite the golden records from today's normalizers; review with git diff.
 	$(BIN)/python -m sources.golden
 
+docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.md.
+	$(BIN)/python -m sources.document
+	$(BIN)/python -m fleetline.document
+
 bench: $(READY)  ## Measure everything; benchmarks/RESULTS.md says how to read it.
 	for name in $$($(BIN)/fleetline bench --list); do $(BIN)/fleetline bench $$name --json || exit 1; done
+
+campaign: $(READY)  ## Five minutes of every sender under every fault; ends with an account that must close.
+	$(BIN)/fleetline simulate all --devices 100 --rate 500 --duration 300 \
+		--faults lost-ack,duplicate,broker-restart,disconnect,reorder,slow
 
 lock: $(READY)  ## Resolve the dependencies anew.
 	$(BIN)/python -m pip install -q uv

@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.local import process, servers
 from benchmarks.processors import body
-from fleetline.local.process import Child, free_port
+from fleetline.local.process import Child, free_port, is_listening
 from fleetline.settings import Settings
 from registry.store import RegistryStore
 
@@ -32,6 +32,7 @@ def run() -> dict[str, Any]:
         message = request(secret)
         port = free_port()
         with process(settings, "plain", "-m", "benchmarks.plain_endpoint", str(port)) as plain:
+            plain.wait_for(lambda: is_listening("127.0.0.1", port), 30)
             rounds = []
             for _ in range(ROUNDS):
                 limit = measure(plain, port, message)
@@ -103,8 +104,10 @@ def measure(
     before = server.cpu_times()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds), str(rate)],
-        input=message, capture_output=True, check=True,
+        input=message, capture_output=True, check=False,
     )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"the load generator failed:\n{done.stderr.decode()}\n{child.log_tail(20)}")
     after = server.cpu_times()
     seen: dict[str, float] = orjson.loads(done.stdout)
     spent = after.user + after.system - before.user - before.system

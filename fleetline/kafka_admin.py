@@ -14,6 +14,7 @@ from sources.catalog import source_names
 log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
+_IN_SYNC = 2
 
 
 def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
@@ -22,6 +23,8 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     kept = {
         "retention.ms": str(settings.retention_hours * HOUR_MS),
         "max.message.bytes": str(settings.kafka_message_max_bytes),
+        # With replicas, a 200 means that two brokers have it: one alone may die with what it acknowledged.
+        "min.insync.replicas": str(min(settings.replication_factor, _IN_SYNC)),
     }
     names = [topics.raw(source) for source in source_names()]
     names += [topics.telemetry, topics.events, topics.quarantine, topics.unmapped, topics.receipts]
@@ -29,8 +32,8 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     names += [topics.deliveries_retry(tier) for tier in RETRY_TIERS]
     return {
         **dict.fromkeys(names, kept),
-        topics.registry: dict(TOPIC_CONFIG),
-        topics.pulls: {**TOPIC_CONFIG, "max.message.bytes": kept["max.message.bytes"]},
+        topics.registry: {**TOPIC_CONFIG, "min.insync.replicas": kept["min.insync.replicas"]},
+        topics.pulls: {**kept, **TOPIC_CONFIG, "retention.ms": "-1"},
     }
 
 

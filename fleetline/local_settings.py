@@ -1,6 +1,8 @@
 """Settings for commands that talk to a running stack: the environment first, then what the local stack says of itself."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,28 @@ def load_settings(data_dir: Path | None = None) -> Settings:
     What neither the environment nor the running local stack says has its default. Raises FleetlineError when a variable
     or the file cannot be read.
     """
-    from pydantic import ValidationError
-
     given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    try:
+    with _told_plainly():
         settings = Settings(**given)
         stack = _running_stack(settings.data_dir / STACK_FILE)
         for field, (variable, key) in _FOLLOWED.items():
             if key in stack and not _is_set(variable):
                 given[field] = stack[key]
         return Settings(**given)
+
+
+def settings_of_environment() -> Settings:
+    """Load the settings of a component: the environment's alone. Raises FleetlineError when a variable cannot be read."""
+    with _told_plainly():
+        return Settings()
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    from pydantic import ValidationError
+
+    try:
+        yield
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise FleetlineError(f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None

@@ -29,20 +29,30 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FLEETLINE_", frozen=True, extra="ignore", populate_by_name=True)
 
     data_dir: Path = Field(Path(".fleetline"), validation_alias=AliasChoices("FLEETLINE_DATA", "data_dir"))
-    """State of the local stack and the spool of the ingress."""
+    """State of the local stack; of the doors the spool and what they refused; the key that seals destinations' secrets."""
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias=_known_as("KAFKA_BOOTSTRAP_SERVERS"))
+    """`host:port`, several with commas."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How every component talks to the brokers."""
     kafka_sasl_mechanism: str = ""
+    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`; empty: no SASL."""
     kafka_sasl_username: str = ""
+    """With `kafka_sasl_mechanism` only."""
     kafka_sasl_password: SecretStr = SecretStr("")
+    """With `kafka_sasl_mechanism` only."""
     kafka_ca_file: str = ""
+    """CA certificates (PEM) the brokers' are checked with. Empty: the system's."""
     kafka_session_timeout_ms: int = 10_000
     """How long a silent consumer keeps its partitions. Shorter takes over sooner and tolerates less of a pause."""
     topic_prefix: str = DEFAULT_PREFIX
+    """Every topic's name begins with it. Installations that share a cluster need different ones."""
     partitions: int = 4
+    """Of each topic that is made (compacted ones have one). Existing topics are left as they are."""
     replication_factor: int = 1
+    """Of each topic that is made: 3 in production. How many replicas must have a record is the brokers' `min.insync.replicas`."""
     retention_hours: int = 7 * 24
+    """How long Kafka keeps records, and so how far back a replay can begin. For topics that are made."""
     max_body_bytes: int = 8 * MIB
     """Largest body after decompression; broker and client limits follow it."""
 
@@ -63,13 +73,17 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address the servers of this machine listen on; 0.0.0.0 in containers."""
     kafka_port: int = 9092
+    """Of the local stack's broker."""
     clickhouse_port: int = 8123
+    """Of the local stack's ClickHouse."""
     ingress_port: int = 8080
+    """HTTP: senders, `/healthz`, `/readyz` and `/metrics`."""
     websocket_port: int = 8082
+    """Devices' WebSockets, and `/healthz`, `/readyz` and `/metrics`."""
     websocket_max_connections: int = 10_000
     """Devices of one process; more are turned away with 503."""
     mqtt_port: int = 1883
-    """8883 by convention when `tls_certificate` is set."""
+    """MQTT; 8883 by convention when `tls_certificate` is set."""
     mqtt_max_connections: int = 20_000
     """Clients of one process; more are turned away. Each needs an open file."""
     probe_port: int = 0
@@ -78,14 +92,17 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the servers that devices talk to. With it they speak TLS only; private CAs are fine."""
     tls_key: Path | None = None
+    """Its private key (PEM), when it is not in the same file."""
     https_only: frozenset[str] = frozenset()
     """Sources that are refused over plain http."""
     public_api_base_url: str = Field("", validation_alias=_known_as("PUBLIC_API_BASE_URL"))
+    """Where senders reach the ingress from outside; commands print URLs with it."""
     path_map: dict[str, str] = {}
     """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""
     integration_webhook_secret: SecretStr = Field(
         SecretStr(""), validation_alias=_known_as("INTEGRATION_WEBHOOK_SECRET")
     )
+    """Opens `generic`, `chirpstack` and `ttn` for whichever tenant `tenantId` names. Empty: only tenants' own secrets do."""
 
     secret_key: SecretStr = SecretStr("")
     """Seals the secrets of destinations, the same for every component. Empty: a key file in the data directory."""

@@ -2,11 +2,11 @@
 
 import hmac
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fleetline.settings import Settings
 from ingress.durable import DurableLog
-from ingress.errors import TooLarge, TooManyRequests, Unauthorized
+from ingress.errors import NotDurable, TooLarge, TooManyRequests, Unauthorized
 from ingress.limits import RateLimits
 from registry.model import Credential
 from registry.view import RegistryView
@@ -23,7 +23,13 @@ class Acceptance:
     """Takes the messages of `source` from HTTP, MQTT, WebSocket or a connector, in the same two steps."""
 
     def __init__(
-        self, source: Source, settings: Settings, view: RegistryView, durable: DurableLog, limits: RateLimits
+        self,
+        source: Source,
+        settings: Settings,
+        view: RegistryView,
+        durable: DurableLog,
+        limits: RateLimits,
+        caught_up: Callable[[], bool],
     ) -> None:
         self.source = source
         self.limit = settings.max_body_bytes
@@ -33,11 +39,13 @@ class Acceptance:
         self._durable = durable
         self._append = durable.appender(source.on_failure)
         self._limits = limits
+        self._caught_up = caught_up
 
     def authenticate(self, request: Request) -> Credential:
         """Find whose secret was presented, and whether it may speak now.
 
-        Raises Unauthorized, which says nothing about why, and TooManyRequests.
+        Raises Unauthorized, which says nothing about why, and TooManyRequests; NotDurable while the registry is still being
+        read: nobody is told that a good credential is a wrong one.
         """
         for extract in self.source.credentials:
             try:
@@ -49,6 +57,8 @@ class Acceptance:
                 if found is not None:
                     self._admit(found)
                     return found
+        if not self._caught_up():
+            raise NotDurable("the registry has not been read yet")
         raise Unauthorized
 
     def _admit(self, credential: Credential) -> None:

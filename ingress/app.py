@@ -78,7 +78,7 @@ def build_app(
     rejected: RejectedStore | None = None,
 ) -> IngressApp:
     """Build the application. `registry` must be running; all the others start and stop with the application."""
-    intake = Intake(settings, sources, registry.view, producer, spool)
+    intake = Intake(settings, sources, registry.view, producer, spool, lambda: registry.caught_up)
     metrics = IngressMetrics(intake)
     if rejected is not None:
         metrics.registry.register(rejected)

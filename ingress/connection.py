@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -20,14 +21,16 @@ from sources.contract import NOTHING
 log = logging.getLogger(__name__)
 
 HEAD_LIMIT_BYTES = 64 * 1024
-"""A request line with its headers is longer than this only by mistake or malice; one more read may pass."""
+"""Headers, trailers and chunk sizes are longer than this only by mistake or malice; one more read may pass."""
 HEAD_LIMIT_S = 10.0
 BODY_LIMIT_S = 60.0
 """A tracker on a poor link may need this long for its backlog; who needs longer sends smaller batches."""
 IDLE_LIMIT_S = 75.0
+CLOSE_LIMIT_S = 10.0
+"""Who does not take its last answer in this time is cut off; else its connection would stay for ever."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OK_WIRE = {keep_alive: OK.wire(keep_alive) for keep_alive in (True, False)}
-_WAITING, _HEAD, _BODY, _ANSWER = range(4)
+_WAITING, _HEAD, _BODY, _ANSWER, _CLOSING = range(5)
 
 
 class Exchange:
@@ -74,8 +77,15 @@ class Exchange:
         """Let the door answer, and write the answer. Named as uvicorn calls it."""
         answer = await door.answer(self._method, self._scheme, self._pairs, self._query, NOTHING, self._read)
         self.response_started = self.response_complete = True
-        if self.disconnected:
+        if self.disconnected or self._transport.is_closing():
             return
+        if self._flow.write_paused:  # more answers wait than any sender leaves unread
+            self._transport.abort()
+            return
+        if (
+            self._expects_continue and self.more_body
+        ):  # nobody knows whether the body still comes, so nothing may follow it
+            self.keep_alive = False
         self._transport.write(_OK_WIRE[self.keep_alive] if answer is OK else answer.wire(self.keep_alive))
         if not self.keep_alive:
             self._transport.close()
@@ -84,6 +94,7 @@ class Exchange:
     async def _read(self, limit: int) -> bytes:
         if self._expects_continue and self.more_body:
             self._transport.write(_CONTINUE)
+            self._expects_continue = False
         while self.more_body and not self.disconnected:
             if len(self.body) > limit:
                 break
@@ -119,26 +130,55 @@ class Connection(HttpToolsProtocol):
         self._doors: dict[bytes, Door] = getattr(self.app, "doors", {})
         self._phase = _WAITING
         self._since = time.monotonic()
-        self._head_bytes = 0
+        self._fruitless_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Take what the sender sent."""
         if self._phase == _WAITING:
-            self._phase, self._since, self._head_bytes = _HEAD, time.monotonic(), 0
-        super().data_received(data)
-        if self._phase == _HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_LIMIT_BYTES:
+            self._phase, self._since, self._fruitless_bytes = _HEAD, time.monotonic(), 0
+        self._fruitless_bytes += len(data)  # until a request begins or a part of a body comes
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            log.debug("not HTTP: %s", error)  # anybody can cause it, so it is no warning
+            self.send_400_response("Invalid HTTP request received.")
+        else:
+            if self._fruitless_bytes > HEAD_LIMIT_BYTES:
                 self._close_with(b"431 Request Header Fields Too Large")
+
+    def _feed(self, data: bytes) -> None:
+        """Parse. Who asks for another protocol (Java's client for HTTP/2, each time) is answered in this one.
+
+        The parser drops the body of such a request, and a 200 would then stand for nothing: it is parsed again without.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                method = self.parser.get_method()
+                if method == b"CONNECT":
+                    raise httptools.HttpParserError("this is no proxy") from None
+                lines = [b"%s %s HTTP/1.1" % (method, self.url)]
+                lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                data = b"\r\n".join([*lines, b"", data[upgrade.args[0] :]])
+            else:
+                return
 
     def on_message_begin(self) -> None:
         """Begin a request. What only ASGI needs is made when it is known that ASGI is needed."""
+        if self._phase != _HEAD:  # it came with the one before it
+            self._phase, self._since = _HEAD, time.monotonic()
+        self._fruitless_bytes = 0
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header. A trailer is none: it comes after the sender was let in, and past the limits."""
+        if self._phase != _HEAD:
+            return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -146,13 +186,15 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer: the body may still be under way."""
+        parser = self.parser
+        if parser.should_upgrade():
+            return  # see `_feed`
         self._phase = _BODY
         path, _, query = self.url.partition(b"?")
         door = self._doors.get(path)
         if door is None:
             self._go_uvicorns_way()
             return
-        parser = self.parser
         keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         before = self.cycle
         exchange: Any = Exchange(self, parser.get_method().decode("ascii"), query, keep_alive)
@@ -176,9 +218,12 @@ class Connection(HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
         super().on_headers_complete()
+        if expects:  # see `Exchange.run_asgi`
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
+        self._fruitless_bytes = 0
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
@@ -190,8 +235,14 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
         cycle.message_event.set()
 
+    def on_chunk_header(self) -> None:
+        """Take the size of a chunk."""
+        self._fruitless_bytes = 0
+
     def on_message_complete(self) -> None:
         """End the request: only the answer is still to come."""
+        if self.parser.should_upgrade():
+            return
         self._phase = _ANSWER
         super().on_message_complete()
         if self.cycle.response_complete:
@@ -202,12 +253,17 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
+        if not self.pipeline:
+            self.flow.resume_reading()
+            if self._phase == _ANSWER:
+                self._rest()
+                return
+        else:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self._phase == _ANSWER:
-            self._rest()
+            if not self.pipeline:  # else each answer would let thousands of requests in
+                self.flow.resume_reading()
+        self._since = time.monotonic()  # what came early had to wait for us
 
     def _rest(self) -> None:
         self._phase, self._since = _WAITING, time.monotonic()
@@ -220,12 +276,19 @@ class Connection(HttpToolsProtocol):
         cycle.keep_alive = False
         if cycle.more_body and not cycle.response_started:
             self.send_400_response("the body is shorter than announced")
-        return True
+        return self.scheme != "https"  # TLS has no half of a connection
 
     def overdue(self, now: float) -> bool:
         """Close the connection if it is idle or its sender is too slow; tell whether it was."""
         waited = now - self._since
-        if self._phase == _WAITING and waited > IDLE_LIMIT_S:
+        if self.transport.is_closing():
+            if self._phase != _CLOSING:
+                self._phase, self._since = _CLOSING, now
+                return False
+            if waited <= CLOSE_LIMIT_S:
+                return False
+            self.transport.abort()
+        elif self._phase == _WAITING and waited > IDLE_LIMIT_S:
             self.transport.close()
         elif (self._phase == _HEAD and waited > HEAD_LIMIT_S) or (self._phase == _BODY and waited > BODY_LIMIT_S):
             self._close_with(b"408 Request Timeout")

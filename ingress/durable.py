@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ingress.errors import NotDurable
-from ingress.producer import Producer
+from ingress.producer import DEADLINE_S, Producer
 from ingress.spool import Spool
 from sources.contract import OnFailure
 
@@ -66,6 +66,7 @@ class DurableLog:
         """
         spool = self.spool
         size = len(value) + _OVERHEAD_BYTES
+        deadline = asyncio.get_running_loop().time() + DEADLINE_S
         if self._in_flight + size > self._capacity:
             raise self._shed(OnFailure.DROPS)
         self._in_flight += size
@@ -80,7 +81,11 @@ class DurableLog:
                     return
                 except (NotDurable, TimeoutError):
                     pass
-            await spool.append(topic, key, value, headers)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await spool.append(topic, key, value, headers)
+            except TimeoutError:
+                raise NotDurable("the broker is away and the disk too slow") from None
         finally:
             self._in_flight -= size
 

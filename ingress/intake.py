@@ -1,6 +1,6 @@
 """What all transports of one process share: the broker's client, the spool, the limits, and one acceptance per source."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fleetline.settings import Settings
 from ingress.acceptance import Acceptance
@@ -22,6 +22,7 @@ class Intake:
         view: RegistryView,
         producer: Producer,
         spool: Spool | None = None,
+        caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self.producer = producer
         self.spool = spool
@@ -29,7 +30,8 @@ class Intake:
         self.durable = DurableLog(producer, spool, settings.max_in_flight_bytes)
         limits = RateLimits(settings)
         self._acceptances = {
-            name: Acceptance(source, settings, view, self.durable, limits) for name, source in sources.items()
+            name: Acceptance(source, settings, view, self.durable, limits, caught_up)
+            for name, source in sources.items()
         }
 
     def of(self, source: str) -> Acceptance:

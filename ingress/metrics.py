@@ -91,9 +91,11 @@ class IngressMetrics(Collector):
         yield _gauge("spool_records", "Records that wait on this machine", spool.pending)
         yield _gauge("spool_bytes", "Their bytes; FLEETLINE_SPOOL_MAX_BYTES is the limit", spool.bytes)
         yield _gauge("spool_oldest_seconds", "For how long the spool has not been empty", spool.oldest_s)
-        # `refused` above 0 is data lost: the spool was full or its disk failed.
+        # `refused` above 0 is data lost: the spool was full or its disk failed. `set_aside`: the broker calls them too large; the
+        # log says in which file they are and what to do.
         outcomes = CounterMetricFamily("fleetline_ingress_spool", "Records by outcome", labels=["outcome"])
-        for outcome, count in (("spooled", spool.spooled), ("replayed", spool.replayed), ("refused", spool.refused)):
+        for outcome in ("spooled", "replayed", "refused", "set_aside"):
+            count = getattr(spool, outcome)
             outcomes.add_metric([outcome], count)
         yield outcomes
 

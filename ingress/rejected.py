@@ -141,12 +141,13 @@ class RejectedStore:
             self._count(source_name, "not_running" if self._thread is None else "too_large")
             return False
         taken = _Waiting(int(self._clock() * SECOND_US), source_name, path, body, dict(headers_without_secrets), method)
+        size = len(body) + len(path) + sum(map(len, taken.headers.values())) + 1024  # a stranger fills headers as well
         with self._changed:
-            if self._waiting_bytes + len(body) > _WAITING_BYTES:
+            if self._waiting_bytes + size > _WAITING_BYTES:
                 self._count(source_name, "too_many")
                 return False
             self._waiting.append(taken)
-            self._waiting_bytes += len(body) + 1024
+            self._waiting_bytes += size
             self._changed.notify_all()
         return True
 
@@ -263,7 +264,11 @@ def without_secrets(source: Source, request: Request) -> tuple[str, dict[str, st
 def read_rejected(directory: Path, source_name: str) -> Iterator[Rejected]:
     """Read what is kept of one source, oldest file first. A line torn by a crash is passed over."""
     for path in sorted((directory / source_name).glob(f"*{_SUFFIX}")):
-        for line in path.read_bytes().splitlines():
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:  # its day is over
+            continue
+        for line in lines:
             try:
                 yield msgspec.json.decode(line, type=Rejected)
             except (msgspec.DecodeError, UnicodeDecodeError):

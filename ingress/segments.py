@@ -10,6 +10,8 @@ import msgspec
 
 SUFFIX = ".spool"
 TORN = ".torn"
+ASIDE = ".aside"
+"""Frames the broker refuses for good. Named `.spool` again they are replayed at the next start."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 _HEAD = struct.Struct(">II")
@@ -34,15 +36,16 @@ def frame(record: Spooled) -> bytes:
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
-def read(segment: Path, position: int, limit: int) -> tuple[list[Spooled], int]:
-    """Read at most `limit` whole records from `position` on; return them and where the next one begins.
+def read(segment: Path, position: int, limit: int, end: int = 2**62) -> tuple[list[Spooled], int]:
+    """Read at most `limit` whole records from `position` on, about a segment's bytes; return them and where the next begins.
 
-    Ends before a record that is torn or does not match its checksum: it was never acknowledged, or is being written now.
+    Ends at `end`, and before a record that is torn or does not match its checksum: it was never acknowledged.
     """
     records: list[Spooled] = []
+    end = min(end, position + SEGMENT_BYTES)
     with segment.open("rb") as file:
         file.seek(position)
-        while len(records) < limit:
+        while len(records) < limit and position < end:
             head = file.read(_HEAD.size)
             if len(head) < _HEAD.size:
                 break
@@ -56,6 +59,42 @@ def read(segment: Path, position: int, limit: int) -> tuple[list[Spooled], int]:
                 break
             position += _HEAD.size + length
     return records, position
+
+
+def count(segment: Path) -> int:
+    """Return how many records `read` will find."""
+    found = position = 0
+    while records := (part := read(segment, position, 1000))[0]:
+        found, position = found + len(records), part[1]
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that is still there after a power cut."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir(exist_ok=True)
+            sync(each.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(segment: Path, records: list[Spooled]) -> Path:
+    """Keep records of a segment on disk, out of the way of the others; return the file."""
+    path = segment.with_suffix(ASIDE)
+    with path.open("ab") as file:
+        file.write(b"".join(map(frame, records)))
+        file.flush()
+        os.fsync(file.fileno())
+    sync(path.parent)
+    return path
 
 
 class SegmentWriter:
@@ -72,15 +111,17 @@ class SegmentWriter:
 
     def append(self, frames: bytes) -> Path:
         """Write and fsync; return the segment. Raises OSError, and then leaves no half record behind."""
-        file = self._file or self._begin()
-        path = self.path
-        assert path is not None
+        file, path = self._file, self.path
+        if file is None or path is None:
+            file, path = self._begin()
         try:
             _write_all(file, frames)
             os.fsync(file.fileno())
         except OSError:
-            os.ftruncate(file.fileno(), self.size)
-            self.close()
+            try:
+                os.ftruncate(file.fileno(), self.size)
+            finally:
+                self.close()  # nothing may ever follow what is half written
             raise
         self.size += len(frames)
         if self.size >= SEGMENT_BYTES:
@@ -93,17 +134,17 @@ class SegmentWriter:
             self._file.close()
         self._file = self.path = None
 
-    def _begin(self) -> BinaryIO:
+    def _begin(self) -> tuple[BinaryIO, Path]:
         self._number += 1
-        self.path = self._directory / f"{self._number:010}{SUFFIX}"
-        self._file = self.path.open("ab", buffering=0)
-        self.size = 0
-        descriptor = os.open(self._directory, os.O_RDONLY)
+        path = self._directory / f"{self._number:010}{SUFFIX}"
+        file = path.open("ab", buffering=0)
         try:
-            os.fsync(descriptor)  # the name must survive a power cut as well
-        finally:
-            os.close(descriptor)
-        return self._file
+            sync(self._directory)  # the name must survive a power cut as well
+        except OSError:
+            file.close()
+            raise
+        self._file, self.path, self.size = file, path, 0
+        return file, path
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

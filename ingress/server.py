@@ -22,11 +22,14 @@ def serve(settings: Settings) -> None:
     from ingress.app import build_app
     from ingress.connection import Connection, sweep
     from ingress.intake import spool_of
+    from ingress.listening import open_files, tls_context
     from ingress.producer import KafkaProducer
     from ingress.rejected import RejectedStore
     from registry.follower import RegistryFollower
     from sources.catalog import load_sources
 
+    tls = tls_context(settings)
+    open_files()
     follower = RegistryFollower(settings)
 
     async def watch() -> None:
@@ -53,8 +56,7 @@ def serve(settings: Settings) -> None:
             lifespan="on",
             access_log=False,
             log_config=None,
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
+            ssl_context_factory=(lambda *_: tls) if tls else None,
             log_level="warning",
             server_header=False,
             proxy_headers=False,  # the client's address decides nothing here
@@ -77,7 +79,7 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        scheme = "https" if settings.tls_certificate else "http"
+        scheme = "https" if tls else "http"
         log.info("ingress on %s://%s:%s", scheme, settings.host, settings.ingress_port)
         server.run()
     finally:

@@ -8,11 +8,12 @@ Frames are JSON text (AC-a12..a15):
     <- {"type": "ack", "id": 7, "count": 1}                    `count`: telemetry frames acknowledged so far, this one included
     <- {"type": "error", "id": 7, "status": 503, "detail": …}  nothing of that frame is kept; the connection goes on
 
-What breaks these rules is told by an error frame, and the connection is closed with 1008.
+What breaks these rules is told by an error frame, and the connection is closed with 1008; with 1013 who should come again later.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -32,12 +33,18 @@ ANSWER_LIMIT_S = 5.0
 IN_FLIGHT = 64
 """Frames of one connection that may wait for Kafka; then its socket is not read."""
 POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
 TRANSPORT, METHOD, PATH = "websocket", "SEND", "/"
 _RESERVED = ("ts", "timestamp", "childDeviceId")
 
 
 class Violation(Exception):
-    """The client broke the protocol: the connection is closed."""
+    """The client broke the protocol, or may not come in now: the connection is closed."""
+
+    def __init__(self, detail: str, code: int = POLICY_VIOLATION, status: int = 400) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status = status
 
 
 class Socket(Protocol):
@@ -56,7 +63,7 @@ class Socket(Protocol):
 class _Frame(msgspec.Struct):
     type: str = ""
     deviceToken: str = ""  # noqa: N815  the protocol's name
-    id: Any = None
+    id: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
     ts: msgspec.Raw = msgspec.Raw()
     timestamp: msgspec.Raw = msgspec.Raw()
@@ -67,16 +74,26 @@ _FRAMES = msgspec.json.Decoder(_Frame)
 
 
 class WebSocketSession:
-    """Serves one connection until it ends. The token is checked again with every frame: a revoked one opens nothing."""
+    """Serves one connection until it ends; `admitted` is called once it is known whose it is.
 
-    def __init__(self, socket: Socket, acceptance: Acceptance, counts: SourceCounts) -> None:
+    The token is checked again with every frame: a revoked one opens nothing.
+    """
+
+    def __init__(
+        self,
+        socket: Socket,
+        acceptance: Acceptance,
+        counts: SourceCounts,
+        admitted: Callable[[], None] = lambda: None,
+    ) -> None:
         self._socket = socket
+        self._admitted = admitted
         self._acceptance = acceptance
         self._counts = counts
         self._token = ""
         self._count = 0
         self._listens = True
-        self._waiting: asyncio.Queue[tuple[Any, asyncio.Task[int]] | None] = asyncio.Queue(IN_FLIGHT)
+        self._waiting: asyncio.Queue[tuple[msgspec.Raw, asyncio.Task[int]] | None] = asyncio.Queue(IN_FLIGHT)
 
     async def run(self) -> None:
         """Serve. Raises what the socket raises when it is closed; frames that were taken are stored all the same."""
@@ -89,8 +106,8 @@ class WebSocketSession:
         except Violation as violation:
             await self._finish(answering)
             answering = None
-            await self._say(type="error", status=400, detail=str(violation))
-            await self._socket.close(POLICY_VIOLATION, str(violation))
+            await self._say(type="error", status=violation.status, detail=str(violation))
+            await self._socket.close(violation.code, _reason(str(violation)))
         finally:
             await self._finish(answering)
 
@@ -108,6 +125,10 @@ class WebSocketSession:
         except Unauthorized:
             self._counts.refused(Unauthorized.status)
             raise Violation("unknown device token") from None
+        except RejectedRequest as error:
+            self._counts.refused(error.status)
+            raise Violation(error.detail, TRY_AGAIN_LATER, error.status) from None
+        self._admitted()
         await self._say(type="auth", status="ok")
 
     def _credential(self, request: Request) -> Credential:
@@ -143,7 +164,7 @@ class WebSocketSession:
                 answer = self._error(frame_id, error)
             else:
                 self._count += 1
-                answer = {"type": "ack", "id": frame_id, "count": self._count}
+                answer = {"type": "ack", **_echo(frame_id), "count": self._count}
             await self._tell(answer)
 
     async def _tell(self, answer: dict[str, Any]) -> None:
@@ -156,17 +177,15 @@ class WebSocketSession:
                 log.debug("a client went away before its answer: %s", type(error).__name__)
                 self._listens = False
 
-    def _error(self, frame_id: Any, error: Exception) -> dict[str, Any]:
+    def _error(self, frame_id: msgspec.Raw, error: Exception) -> dict[str, Any]:
         status, detail = status_and_detail(error)
         if not isinstance(error, RejectedRequest | Refused):
             log.error("a telemetry frame failed", exc_info=error)
         self._counts.refused(status)
-        return {"type": "error", "id": frame_id, "status": status, "detail": detail or "unknown device token"}
+        return {"type": "error", **_echo(frame_id), "status": status, "detail": detail or "unknown device token"}
 
     async def _say(self, **frame: Any) -> None:
-        await self._socket.send(
-            orjson.dumps({key: value for key, value in frame.items() if value is not None}).decode()
-        )
+        await self._socket.send(orjson.dumps(frame).decode())
 
     async def _finish(self, answering: asyncio.Task[None] | None) -> None:
         """Wait until everything that was taken is stored and answered."""
@@ -182,6 +201,17 @@ def _frame(message: str | bytes) -> _Frame:
         return _FRAMES.decode(message)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Violation(f"not a frame: {error}"[:100]) from None
+
+
+def _echo(frame_id: msgspec.Raw) -> dict[str, Any]:
+    """Return a frame's id exactly as the client wrote it: any JSON, numbers of any size included."""
+    written = bytes(frame_id)
+    return {} if written in (b"", b"null") else {"id": orjson.Fragment(written)}
+
+
+def _reason(detail: str) -> str:
+    """Shorten a text to what a close frame holds (RFC 6455 5.5)."""
+    return detail.encode()[:120].decode(errors="ignore")
 
 
 def _body(frame: _Frame) -> bytes:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import signal
-import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from fleetline.errors import FleetlineError
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from ingress.intake import Intake, spool_of
+from ingress.listening import tls_context
 from ingress.metrics import IngressMetrics
 from ingress.websocket import WebSocketSession
 from registry.follower import RegistryFollower
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 COMPONENT = "websocket"
 PING_S = 30.0
+AUTH_BYTES = 256 * 1024
+"""Nobody sends a larger frame before we know who it is: thousands of strangers may be connected."""
+UNREAD_BYTES = 1024 * 1024
+"""Answers (pongs too) that may wait for a client that does not read; then it is cut off."""
 _TICK_S = 1.0
 
 
@@ -52,15 +57,20 @@ async def _serve(settings: Settings, sources: Mapping[str, Source], follower: Re
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    intake = Intake(settings, sources, follower.view, KafkaProducer(settings), spool_of(settings))
+    intake = Intake(
+        settings, sources, follower.view, KafkaProducer(settings), spool_of(settings), lambda: follower.caught_up
+    )
     heartbeat = Heartbeat(settings, COMPONENT)
-    await intake.start()
     door = WebSocketDoor(settings, sources, intake)
-    async with await door.listen(lambda: follower.caught_up):
+    await intake.start()
+    async with await door.listen(lambda: follower.caught_up) as server:
         log.info("device WebSockets on port %d", settings.websocket_port)
         while not stopping.is_set() and follower.failed is None:
             heartbeat.beat()
-            await asyncio.wait((asyncio.ensure_future(stopping.wait()),), timeout=_TICK_S)
+            sweep(server)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await stopping.wait()
     await intake.stop()
 
 
@@ -76,11 +86,15 @@ class WebSocketDoor:
         self._metrics = IngressMetrics(intake)
         self._acceptance = intake.of(served[0])
         self._counts = self._metrics.of(served[0])
+        self._tls = tls_context(settings)
         self._open = 0
 
     async def listen(self, caught_up: Any) -> "Server":
         """Begin to listen; the result closes with `async with`. `caught_up()` tells whether the registry has been read."""
         from websockets.asyncio.server import serve as listen
+
+        connections = logging.getLogger(f"{__name__}.connections")
+        connections.setLevel(logging.INFO)  # below that the library logs frames, and the first one is the token
 
         async def process_request(connection: "ServerConnection", request: Any) -> Any:
             return await self._probe(connection, request.path, caught_up())
@@ -90,20 +104,24 @@ class WebSocketDoor:
             self._settings.host,
             self._settings.websocket_port,
             process_request=process_request,
-            max_size=self._settings.max_body_bytes,
+            logger=connections,
+            max_size=min(AUTH_BYTES, self._settings.max_body_bytes),
             ping_interval=PING_S,
             ping_timeout=PING_S,
             compression=None,  # a reading is too small to be worth 64 KiB of window for each connection
             server_header=None,
-            ssl=tls(self._settings),
+            ssl=self._tls,
         )
 
     async def _handle(self, connection: "ServerConnection") -> None:
         from websockets.exceptions import ConnectionClosed
 
+        def admitted() -> None:
+            connection.protocol.max_message_size = self._settings.max_body_bytes
+
         self._open += 1
         try:
-            await WebSocketSession(connection, self._acceptance, self._counts).run()
+            await WebSocketSession(connection, self._acceptance, self._counts, admitted).run()
         except ConnectionClosed:
             pass
         finally:
@@ -124,10 +142,8 @@ class WebSocketDoor:
         return None
 
 
-def tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return the servers' TLS context; None when there is no certificate."""
-    if settings.tls_certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    return context
+def sweep(server: "Server") -> None:
+    """Cut off who does not read: the library answers pings without asking whether anybody takes the answers."""
+    for connection in server.connections:
+        if connection.transport.get_write_buffer_size() > UNREAD_BYTES:
+            connection.transport.abort()

@@ -60,6 +60,7 @@ def build_app(settings: Settings, view: RegistryView, stages: Collection[str] = 
         broker=[yarl.URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers.split(",")],
         broker_credentials=_credentials(settings),
         store="memory://",
+        datadir=settings.data_dir / "processors",
         topic_disable_leader=True,
         topic_replication_factor=settings.replication_factor,
         topic_partitions=settings.partitions,

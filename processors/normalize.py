@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from processors.forward import Forward, name_device
 from processors.limits import DefectLimits
 from processors.output import Output
-from processors.records import event_of, quarantine_headers, telemetry_headers
+from processors.records import quarantine_headers
+from processors.sender import Sender
 from registry.view import RegistryView
-from schemas.records import event_writer, telemetry_writer
-from schemas.topics import Topics
+from schemas.records import telemetry_writer
+from schemas.topics import SENDER, Topics
 from sources.contract import Source
 from sources.engine import Canonical, canonicalize
 from sources.raw_record import request_from_raw
@@ -28,7 +30,7 @@ class Normalizer:
         self._produce = output.produce
         self._limits = limits
         self._write = telemetry_writer()
-        self._write_event = event_writer()
+        self._forward = Forward(topics, output)
 
     def take(self, records: Iterable[Any]) -> int:
         """Read Kafka records in order, produce what they hold, and return how many canonical records that was.
@@ -56,17 +58,9 @@ class Normalizer:
     def _keep(self, made: Canonical, credential_device_id: str) -> None:
         record = made.record
         found = self._view.identify(record["tenant_id"], credential_device_id, made.identities, made.child)
-        record["device_id"] = found.device_id
-        if found.gateway_id:
-            record["gateway_id"] = found.gateway_id
-        if found.mismatch:
-            record["booleans"]["identity.mismatch"] = True
-        if not found.device_id:
-            key = record["source_device"].encode("utf-8", "replace")
-            self._produce(self._topics.unmapped, key, self._write(record))
+        name_device(record, found)
+        if found.device_id:
+            self._forward(record)
             return
-        key = found.device_id.encode()
-        self._produce(self._topics.telemetry, key, self._write(record), telemetry_headers(record))
-        if record["event_type"]:
-            event = event_of(record, record["event_type"], record["event_attributes"], "sender")
-            self._produce(self._topics.events, key, self._write_event(event))
+        sender = Sender.of(made, credential_device_id)
+        self._produce(self._topics.unmapped, sender.key(), self._write(record), [(SENDER, sender.header())])

@@ -43,11 +43,13 @@ class Output:
         if error is not None:
             self._failure = f"{message.topic()}: {error}"
 
-    def produce(self, topic: str, key: bytes, value: bytes, headers: Headers | None = None) -> None:
+    def produce(
+        self, topic: str, key: bytes, value: bytes, headers: Headers | None = None, partition: int = -1
+    ) -> None:
         """Hand a record over; blocks while the queue is full, so nothing is ever dropped for want of room."""
         while True:
             try:
-                self._producer.produce(topic, value, key, headers=headers)
+                self._producer.produce(topic, value, key, partition, headers=headers)
             except BufferError:
                 self._producer.poll(0.1)
                 self._raise_failure()
@@ -59,6 +61,13 @@ class Output:
         left = self._producer.flush(0) if len(self._producer) else 0
         if left:
             left = await asyncio.get_running_loop().run_in_executor(None, self._producer.flush, FLUSH_TIMEOUT_S)
+        self._check(left)
+
+    def wait(self) -> None:
+        """Do what `flush` does, in a thread that may block."""
+        self._check(self._producer.flush(FLUSH_TIMEOUT_S))
+
+    def _check(self, left: int) -> None:
         self._raise_failure()
         if left:
             raise NotFlushed(f"{left} records not acknowledged within {FLUSH_TIMEOUT_S:.0f} s")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RELEASE = "release"
+"""The stage beside those of the Faust app: records of unknown devices go on once the device is known."""
 CATCH_UP_TIMEOUT_S = 60.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Records are trees that die young; Python's default would walk them again every few dozen records."""
@@ -31,6 +33,7 @@ def serve(settings: Settings, stages: Collection[str] | None = None) -> None:
     import faust
 
     from processors.app import STAGES, build_app, end_process
+    from processors.release import Releaser
     from registry.follower import RegistryFollower
 
     follower = RegistryFollower(settings)
@@ -39,15 +42,20 @@ def serve(settings: Settings, stages: Collection[str] | None = None) -> None:
         raise RuntimeError(f"the registry topic could not be read within {CATCH_UP_TIMEOUT_S:.0f} s")
     app = build_app(settings, follower.view, STAGES if stages is None else stages)
     _end_with(follower, end_process)
+    releaser = Releaser(settings, follower.view) if stages is None or RELEASE in stages else None
     for noisy in ("faust", "mode", "aiokafka", "abc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     log.info("processors on %s", settings.kafka_bootstrap_servers)
+    if releaser is not None:
+        releaser.start(end_process)
     try:
         faust.Worker(app, loglevel="WARNING", quiet=True, override_logging=False).execute_from_commandline()
     finally:
+        if releaser is not None:
+            releaser.stop()
         follower.stop()
 
 

@@ -5,7 +5,7 @@ Written by one thread (`registry.follower`), read by any number. Nothing of one 
 
 import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 UNKNOWN = Identified("", "", False)
+EVERY_TENANT = ""
 
 
 class RegistryView:
@@ -43,6 +44,7 @@ class RegistryView:
         self._entries: dict[str, Entry] = {}
         self._tenants: dict[str, TenantIndex] = {}
         self._digests = Index()
+        self._watchers: list[Callable[[str], None]] = []
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -67,6 +69,18 @@ class RegistryView:
     def adopt(self, other: "RegistryView") -> None:
         """Become `other`, which must not be used afterwards: after the topic was recreated, nothing old must stay."""
         self._entries, self._tenants, self._digests = other._entries, other._tenants, other._digests  # noqa: SLF001
+        self._tell(EVERY_TENANT)
+
+    def watch(self, told: Callable[[str], None]) -> None:
+        """Have `told` called with the tenant's id once a device or credential of it has changed; must be quick.
+
+        Called by the thread that writes, after the change can be seen; with `EVERY_TENANT` when anything may have.
+        """
+        self._watchers.append(told)
+
+    def _tell(self, tenant_id: str) -> None:
+        for told in self._watchers:
+            told(tenant_id)
 
     def _put(self, key: str, entry: Entry) -> None:
         former = self._entries.get(key)
@@ -89,6 +103,8 @@ class RegistryView:
                     self._digests.release(former.digest, former.id)
         if moved:
             self._leave_tenant(former)
+        if not isinstance(entry, Destination):
+            self._tell(entry.tenant_id)
 
     def _drop(self, key: str) -> None:
         former = self._entries.pop(key, None)
@@ -108,6 +124,8 @@ class RegistryView:
             tenant.drop_credential(former.id)
         if tenant.is_empty:
             del self._tenants[former.tenant_id]
+        if not isinstance(former, Destination):
+            self._tell(former.tenant_id)
 
     # --- who is at the door ------------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import os
 import time
 from hashlib import blake2b
 
-_UUID_VERSION_8 = 0x80
-_VARIANT = 0x80
+_VERSION_AND_VARIANT = 0xF000 << 64 | 0xC000 << 48
+_UUID_8 = 0x8000 << 64 | 0x8000 << 48
 _VARIANT_DIGITS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
@@ -36,9 +36,11 @@ def content_id(*parts: bytes) -> bytes:
 
     The same message sent again gets the same id: the dedupe key of ClickHouse and the idempotency key of webhooks.
     """
-    joined = b"".join([len(part).to_bytes(4) + part for part in parts])
-    made = blake2b(joined, digest_size=16).digest()
-    return b"%b%c%b%c%b" % (made[:6], made[6] & 0x0F | _UUID_VERSION_8, made[7:8], made[8] & 0x3F | _VARIANT, made[9:])
+    joined = b""
+    for part in parts:
+        joined += len(part).to_bytes(4) + part
+    made = int.from_bytes(blake2b(joined, digest_size=16).digest())
+    return (made & ~_VERSION_AND_VARIANT | _UUID_8).to_bytes(16)
 
 
 def format_id(id16: bytes) -> str:

@@ -36,6 +36,12 @@ ORIGIN_TOPIC = "origin-topic"
 ORIGIN_PARTITION = "origin-partition"
 ORIGIN_OFFSET = "origin-offset"
 
+SENDER = "sender"
+"""Of `unmapped`: who the record is from and what to look for its device by, see `processors.sender`."""
+RELEASED_TO = "released-to"
+"""Of `unmapped`: the record at `released-offset` of this partition has gone to telemetry, as this device's."""
+RELEASED_OFFSET = "released-offset"
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -83,7 +89,7 @@ class Topics:
 
     @property
     def unmapped(self) -> str:
-        """Canonical records of unknown devices; key: the sender's device id."""
+        """Canonical records of unknown devices, and which of them were released since; key: the sender's device id."""
         return f"{self.prefix}unmapped"
 
     @property

@@ -175,7 +175,7 @@ def _open(reading: Reading, source: str, objects: dict[str, Mapping[str, Any]]) 
         elif "value" in objects[key]:
             objects[key] = _without_value(reading, key, objects[key])
     # Backwards, so that `a.b` has its place before `a` is opened, which may hold a `b`.
-    for key in sorted(objects, reverse=True):
+    for key in sorted(filter(objects.get, objects), reverse=True):
         _object(reading, _own(source, key), objects[key])
 
 
@@ -196,10 +196,10 @@ def _member(key: str) -> _Place:
 def _fits(kind: int, value: Any, low: float, high: float) -> bool:
     """Tell whether a value has the JSON type of its place, and can be a number in its unit."""
     found = value.__class__
-    if kind in _NUMERIC:
-        return (found is float or found is int) and low <= value <= high
-    if kind == _TEMPERATURE:
-        return (found is float or found is int) and low <= value <= high and abs(value - _NO_SENSOR) > _ROUNDING
+    if found is float or found is int:
+        if not low <= value <= high:
+            return False
+        return kind in _NUMERIC or (kind == _TEMPERATURE and abs(value - _NO_SENSOR) > _ROUNDING)
     return (kind == _BOOLEAN and found is bool) or (kind == _TEXT and found is str)
 
 

@@ -157,7 +157,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     """Where the vendor documents what is read here."""
 
-    @property
-    def version_tag(self) -> str:
-        """What records carry as `normalizer_version`."""
-        return f"{self.name}/{self.version}"
+    version_tag: str = ""
+    """What records carry as `normalizer_version`: always `<name>/<version>`."""
+
+    def __post_init__(self) -> None:
+        """Make the tag once; every record carries it."""
+        msgspec.structs.force_setattr(self, "version_tag", f"{self.name}/{self.version}")

@@ -118,7 +118,7 @@ def keep(reading: Reading, name: str, value: Any, depth: int = 0) -> None:
     elif kind is list:
         if value:
             reading.texts[name] = as_text(value)
-    else:
+    elif value is not None:
         put(reading, name, value)
 
 

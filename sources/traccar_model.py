@@ -51,7 +51,7 @@ def model_items(request: Request) -> Sequence[Any]:
     """
     items: list[Any] = []
     for each in json_items(request):
-        if isinstance(each, dict) and not _PARTS.intersection(each):
+        if isinstance(each, dict) and _PARTS.isdisjoint(each):
             items.extend(_frame_items(each))
         else:
             items.append(each)
@@ -169,17 +169,17 @@ def _time(value: Any, read: Any, read_us: int) -> int:
 def _event_values(source: str, reading: Reading, event: dict[str, Any], parts: dict[str, Any]) -> None:
     made = reading.event_attributes
     assert made is not None
-    for name in ("geofence", "maintenance"):
-        number = event.get(f"{name}Id")
+    for key, name in (("geofenceId", "geofence"), ("maintenanceId", "maintenance")):
+        number, whole = event.get(key), parts.get(name)
         if number:
-            made[f"{name}Id"] = number
-        if parts.get(name):
-            made[name] = parts[name]
+            made[key] = number
+        if whole:
+            made[name] = whole
     own = places_of(source).own
-    for name in ("id", "positionId"):
-        number = event.get(name)
+    for key, name in (("id", "event.id"), ("positionId", "event.positionId")):
+        number = event.get(key)
         if number:
-            put(reading, own[f"event.{name}"], number)
+            put(reading, own[name], number)
     if not event.keys() <= _EVENT_READ:
         for name, value in event.items():
             if name not in _EVENT_READ:

@@ -165,10 +165,8 @@ def add_position(source: str, reading: Reading, position: Mapping[str, Any]) -> 
     if network is not None:
         rest["network"] = network
         _add_network(source, reading, network)
-    if get("id"):
-        keep(source, reading, "position.id", get("id"))
-    if kind.__class__ is str:
-        keep(source, reading, "type", kind)
+    said = {"position.id": get("id") or None, "type": kind if kind.__class__ is str else None}
+    spread(reading, places_of(source).own, said)
     place = (reading.latitude, reading.longitude, reading.altitude_m, reading.speed_kmh, reading.course_deg)
     return [*place, reading.accuracy_m, reading.fix_valid, attributes, rest]
 
@@ -320,10 +318,11 @@ def _add_text(source: str, reading: Reading, places: Places, name: str, value: s
 def add_alarms(reading: Reading, kinds: str) -> None:
     """Note alarms. The position of an event may name several, the event only its own: none is lost, none twice."""
     texts = reading.texts
-    if "," in kinds or "alarm.type" in texts:
-        noted = texts.get("alarm.type", "").split(",")
-        wanted = [kind.strip() for kind in (*noted, *kinds.split(","))]
-        kinds = ",".join(dict.fromkeys(kind for kind in wanted if kind))
+    noted = texts.get("alarm.type", "")
+    if noted and kinds.strip() == noted:
+        return
+    if noted or "," in kinds:
+        kinds = ",".join(dict.fromkeys(filter(None, map(str.strip, f"{noted},{kinds}".split(",")))))
     if kinds:
         texts["alarm.type"] = kinds
         reading.booleans["alarm.event"] = True

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from schemas.times import MILLISECONDS_FROM, parse_us
+from schemas.times import MILLISECONDS_FROM, parse_iso_us, parse_us
 from sources.contract import Reading, Request
 from sources.errors import Unreadable
 
@@ -60,7 +60,7 @@ def time_or_zero(value: Any) -> int:
     if value.__class__ is float and 1.0 < value < MILLISECONDS_FROM:
         return round(value * 1e6)
     try:
-        return parse_us(value)
+        return parse_iso_us(value) if value.__class__ is str and value[4:5] == "-" else parse_us(value)
     except ValueError:
         return 0
 

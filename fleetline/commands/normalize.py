@@ -51,7 +51,7 @@ def command(
     device: str,
     batch: Path | None,
 ) -> None:
-    r"""Read one request body (FILE, or - for standard input) as SOURCE would.
+    """Read one request body (FILE, or - for standard input) as SOURCE would.
 
     Prints one JSON object per canonical record on standard output and one {"reason","detail","index"} per piece that
     would be quarantined on standard error.
@@ -66,7 +66,7 @@ def command(
     `headers`, `query`, `path_params`, `content_type`, `received_at`; bundled samples are read too.
 
     Exit status: 0; 3 when something was quarantined or refused; 2 on wrong usage.
-    """
+    """  # noqa: D301  click reads the backspace itself
     from urllib.parse import parse_qsl
 
     from schemas.times import now_us, parse_iso_us

@@ -36,24 +36,24 @@ class Component(click.ParamType):
 @click.command("serve")
 @click.argument("component", type=Component())
 def command(component: str) -> None:
-    r"""Run COMPONENT against KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL until SIGTERM.
+    """Run COMPONENT against KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL until SIGTERM.
 
     \b
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
     mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
-    processors   the Faust worker: normalize, identify, detect, route
-    clickhouse   loads telemetry, events, quarantine and the delivery log into ClickHouse, exactly once
+    processors   the Faust worker: normalize, identify, detect, route; releases what waited for an unknown device
+    clickhouse   loads telemetry, events, unmapped, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks
     SOURCE-pull  fetches from a sender's platform what it does not push, or pushed in vain, e.g. biketrax-pull
 
     It waits for Kafka and makes the topics that are missing. Exit status 0 after SIGTERM; anything else means it must be
     started again: no acknowledged record is lost by that.
-    """
+    """  # noqa: D301  click reads the backspace itself
     from fleetline.kafka_admin import ensure_topics
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
-    settings = Settings()
+    settings = settings_of_environment()
     serve = _server(component)
     ensure_topics(settings, timeout_s=120.0)
     serve(settings)

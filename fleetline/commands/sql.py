@@ -11,7 +11,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="State folder of the local stack.")
 def command(query: str, as_json: bool, data: Path | None) -> None:
-    r"""Run one QUERY and show its result.
+    """Run one QUERY and show its result.
 
     Tables: telemetry, events, quarantine, unmapped, deliveries. What a sender sent twice is there once.
 
@@ -19,7 +19,7 @@ def command(query: str, as_json: bool, data: Path | None) -> None:
     fleetline sql "select source, count() from telemetry group by source"
     fleetline sql "select observed_at, speed_kmh, numbers['battery.voltage'] from telemetry order by observed_at desc limit 10"
     fleetline sql "select reason, count() from quarantine group by reason" --json
-    """
+    """  # noqa: D301  click reads the backspace itself
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     from fleetline.errors import FleetlineError

@@ -21,7 +21,8 @@ FROM
 (
     SELECT *, 0 AS is_unmapped FROM telemetry_rows WHERE tenant_id = {tenant:String}
     UNION ALL
-    SELECT *, 1 AS is_unmapped FROM unmapped_rows WHERE tenant_id = {tenant:String}
+    SELECT * EXCEPT released_to, 1 AS is_unmapped FROM unmapped_rows WHERE tenant_id = {tenant:String}
+        AND id NOT IN (SELECT id FROM unmapped_rows WHERE tenant_id = {tenant:String} AND released_to != '')
 )
 WHERE received_at >= fromUnixTimestamp64Micro({since:Int64})
 GROUP BY source, id

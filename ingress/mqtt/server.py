@@ -4,16 +4,15 @@ import asyncio
 import errno
 import gc
 import logging
-import resource
 import signal
-import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
-from fleetline.errors import FleetlineError, PortTaken
+from fleetline.errors import PortTaken
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
+from ingress.listening import open_files, tls_context
 from ingress.metrics import IngressMetrics
 from ingress.mqtt.gate import Gate
 from ingress.mqtt.house import Phase, Seated
@@ -88,7 +87,7 @@ class MqttServer:
         self._carried = 0
         self._held = 0
         self._capacity = int(settings.max_in_flight_bytes * _ROOM)
-        self._places = min(settings.mqtt_max_connections, _open_files() - _SPARE_FILES)
+        self._places = min(settings.mqtt_max_connections, open_files() - _SPARE_FILES)
         self._listener: asyncio.Server | None = None
 
     # --- what a session asks for -----------------------------------------------------------------------------------------
@@ -199,29 +198,6 @@ class MqttServer:
         for session in tuple(self._sessions):
             session.abort()
         await self.gate.intake.stop()
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the server's side of TLS 1.2 and 1.3, None without a certificate. Raises FleetlineError when it cannot be read."""
-    if settings.tls_certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise FleetlineError(f"the certificate {settings.tls_certificate} cannot be used: {error}") from None
-    return context
-
-
-def _open_files() -> int:
-    """Allow as many open files as the system lets us, and return how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            return hard
-    return soft
 
 
 async def run(settings: Settings, follower: RegistryFollower, stop: asyncio.Event) -> None:

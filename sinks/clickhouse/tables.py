@@ -10,6 +10,8 @@ from schemas.records import event_reader, telemetry_reader
 from schemas.topics import Topics
 
 ABSENT_E7 = -(2**31)
+_RELEASED = 2**32 - 1
+"""The version of a row that says a record was released: above every other."""
 _TICKS = "DateTime64(6, 'UTC')"
 _TEXT = "String"
 _LOW = "LowCardinality(String)"
@@ -42,6 +44,8 @@ _TELEMETRY = (
     ("event_attributes", _TEXT), ("raw_topic", _LOW), ("raw_partition", "Int32"), ("raw_offset", "Int64"),
     ("raw_index", "Int32"), ("normalizer_version", _LOW), ("version", "UInt32"), *_KAFKA,
 )  # fmt: skip
+_VERSION = len(_TELEMETRY) - len(_KAFKA) - 1
+_UNMAPPED = (*_TELEMETRY[:_VERSION], ("released_to", _TEXT), *_TELEMETRY[_VERSION:])
 _EVENTS = (
     ("id", "FixedString(16)"), ("tenant_id", _LOW), ("device_id", _TEXT), ("type", _LOW), ("observed_at", _TICKS),
     ("received_at", _TICKS), ("sent_us", "Int64"), ("origin", _LOW), ("cause_id", "FixedString(16)"), ("source", _LOW),
@@ -99,9 +103,19 @@ def _avro_columns(declared: tuple[tuple[str, str], ...]) -> Callable[[list[Any],
 
 def _richness(row: dict[str, Any]) -> int:
     """Count the values: of two copies of a message the richer one stays (FL-a10)."""
+    if row.get("released_to"):
+        return _RELEASED
     if "numbers" not in row:
         return 0
     return len(row["numbers"]) + len(row["booleans"]) + len(row["texts"])
+
+
+def _read_unmapped(record: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {**telemetry_reader()(record.value()), "released_to": ""}
+    for name, value in record.headers() or ():
+        if name == names.RELEASED_TO:
+            row["released_to"] = str(value or b"", "utf-8", "replace")
+    return row
 
 
 def _read_quarantine(record: Any) -> dict[str, Any]:
@@ -183,7 +197,7 @@ def tables(topics: Topics) -> dict[str, Table]:
     telemetry, event = _avro(telemetry_reader()), _avro(event_reader())
     made = (
         table("telemetry_rows", topics.telemetry, telemetry, _avro_columns, _TELEMETRY),
-        table("unmapped_rows", topics.unmapped, telemetry, _avro_columns, _TELEMETRY),
+        table("unmapped_rows", topics.unmapped, _read_unmapped, _avro_columns, _UNMAPPED),
         table("events_rows", topics.events, event, _avro_columns, _EVENTS),
         table("quarantine_rows", topics.quarantine, _read_quarantine, _dict_columns, _QUARANTINE),
         table("deliveries_rows", topics.delivery_attempts, _read_attempt, _dict_columns, _DELIVERIES),

@@ -2,7 +2,7 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header, path_param
-from sources.device.normalize import check, ordering_key, read, seal, split
+from sources.device.normalize import ATTRIBUTES_PATH, GATEWAY_PATH, check, ordering_key, read, seal, split
 from sources.device_api import IDEMPOTENCY_KEY
 
 TOKEN = "deviceToken"  # noqa: S105  the name of a path part
@@ -23,7 +23,8 @@ SOURCE = Source(
         f"devices/{{{TOKEN}}}/telemetry",
         f"v1/devices/{{{TOKEN}}}/telemetry",
         "v1/devices/me/telemetry",
-        "v1/gateway/telemetry",
+        GATEWAY_PATH,
+        ATTRIBUTES_PATH,
     ),
     secret_path_parts=(TOKEN,),
     websocket=True,

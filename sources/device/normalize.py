@@ -15,6 +15,8 @@ from sources.values import as_object, parse_json
 
 LARGEST_BATCH = 100
 """Items in one request; one more refuses the request as a whole (AC-a04)."""
+ATTRIBUTES_PATH = "v1/devices/me/attributes"
+"""Where ThingsBoard devices say what they are (firmware, serial number); many do before their first telemetry."""
 GATEWAY_PATH = "v1/gateway/telemetry"
 """ThingsBoard's topic for gateways: what comes there is by device name, whatever it looks like (AC-a11)."""
 _BATCH_PATH = "/telemetry/batch"
@@ -126,4 +128,6 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     """Read one item. Raises Unreadable when it is no object, its time is none, or nothing is in it."""
     reading = telemetry_reading("device", as_object(item), request)
     reading.source_device = reading.child
+    if request.path == ATTRIBUTES_PATH:
+        reading.type = "attributes"
     return (reading,)

@@ -59,6 +59,7 @@ def test_every_command_explains_itself(command: str) -> None:
     done = fleetline(command, "--help")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 4
+    assert b"\\b" not in done.stdout  # click's mark for lines that stay as they are
 
 
 def test_normalize_prints_one_view_per_record() -> None:
@@ -223,3 +224,12 @@ def test_without_a_stack_commands_say_what_to_do(tmp_path: Path, monkeypatch: py
         assert done.returncode == 1
         assert b"fleetline up" in done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def test_a_component_with_an_unreadable_setting_says_which_and_ends() -> None:
+    environment = {**os.environ, "FLEETLINE_INGRESS_PORT": "eighty"}
+    command = [sys.executable, "-m", "fleetline", "serve", "ingress"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"ingress_port" in done.stderr.lower()
+    assert b"Traceback" not in done.stderr

@@ -330,3 +330,13 @@ async def test_requests_are_counted(door: Door) -> None:
     assert 'fleetline_ingress_requests_total{source="flespi",status="200"} 1.0' in text
     assert 'fleetline_ingress_requests_total{source="flespi",status="401"} 1.0' in text
     assert 'fleetline_ingress_acknowledgement_seconds_count{source="flespi"} 1.0' in text
+
+
+async def test_a_good_credential_is_not_called_wrong_while_the_registry_is_being_read() -> None:
+    door = Door(Settings())
+    door.caught_up = False
+    answer = await door.http.post("/in/flespi", content=MESSAGE, headers={"Authorization": "Bearer of tomorrow"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    secret = door.credential("flespi")
+    answer = await door.http.post("/in/flespi", content=MESSAGE, headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 200  # what is known already is known

@@ -262,3 +262,11 @@ async def test_a_stranger_gets_little_of_our_time(
     assert await asyncio.to_thread(store.flush)
     assert bodies(tmp_path) == []
     assert 'outcome="unread",source="biketrax"} 2.0' in metrics(store)
+
+
+def test_headers_and_paths_of_strangers_count_as_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = RejectedStore(tmp_path)
+    monkeypatch.setattr(held, "_thread", object())  # a disk that takes nothing
+    kept = [held.keep("biketrax", "/in/biketrax", b"", {"x-powtxn": "y" * 200_000}) for _ in range(100)]
+    assert sum(kept) < 50
+    assert [held.keep("biketrax", "/" + "z" * 200_000, b"", {}) for _ in range(2)] == [False, False]

@@ -257,3 +257,17 @@ def test_the_served_port_takes_a_devices_frames_into_kafka(settings: Settings) -
         process.signal_stop()
         until(lambda: process.exit_status is not None, 10, "the end after SIGTERM")
         assert process.exit_status == 0
+
+
+async def test_a_good_token_is_not_called_wrong_while_the_registry_is_being_read() -> None:
+    made = House()
+    sources = load_sources()
+    intake = Intake(made.settings, sources, made.view, made.producer, caught_up=lambda: False)
+    made.door = WebSocketDoor(made.settings, sources, intake)
+    async with await made.door.listen(lambda: False), connect(made.url) as client:
+        await say(client, {"type": "auth", "deviceToken": "not known yet"})
+        assert (await hear(client))["status"] == 503
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013

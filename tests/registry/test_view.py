@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from registry.model import DEV_EUI, EXTERNAL_ID, INTEGRATION, Credential, Destination, Device, Entry, Tenant
 from registry.secrets import digest
-from registry.view import UNKNOWN, Identified, RegistryView, entry_key
+from registry.view import EVERY_TENANT, UNKNOWN, Identified, RegistryView, entry_key
 from sources.contract import Identity
 
 TENANTS = ("a", "b")
@@ -385,3 +385,35 @@ def test_adopting_another_view_leaves_nothing_of_the_former() -> None:
     assert view.identify("a", "", (Identity("imei", "1"),), "") == UNKNOWN
     assert view.identify("a", "", (Identity("imei", "2"),), "").device_id == "d2"
     assert not view.tenants()
+
+
+def _identified(view: RegistryView, tenant: str) -> list[Identified]:
+    """Ask for whatever a message of a tenant could name: an identity, a credential's device, a child of either."""
+    values = {*VALUES, *DEVICE_IDS, *DEV_EUIS, *map(digest, SECRETS)}
+    named = [view.identify(tenant, "", (Identity(kind, value),), "") for kind in KINDS for value in sorted(values)]
+    children = [
+        view.identify(tenant, own, (Identity("id", gateway),), child)
+        for own in ("", *DEVICE_IDS)
+        for gateway in DEVICE_IDS
+        for child in ("", *DEVICE_IDS, *VALUES)
+    ]
+    return named + children
+
+
+@given(st.lists(records, max_size=12))
+def test_whoever_watches_is_told_of_every_tenant_whose_messages_may_now_mean_another_device(
+    written: list[tuple[bytes, bytes | None]],
+) -> None:
+    # AC-a41
+    view, told = RegistryView(), set[str]()
+    view.watch(told.add)
+    for key, value in written:
+        before = {tenant: _identified(view, tenant) for tenant in TENANTS}
+        told.clear()
+        view.apply(key, value)
+        changed = {tenant for tenant in TENANTS if _identified(view, tenant) != before[tenant]}
+        assert changed <= told
+        assert not key.startswith(b"destination/") or not told, "where events go concerns no message"
+    told.clear()
+    view.adopt(RegistryView())
+    assert told == {EVERY_TENANT}

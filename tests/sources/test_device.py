@@ -388,3 +388,10 @@ def test_what_is_accepted_alone_is_a_record_and_what_is_refused_is_none(body: An
     elif isinstance(body, dict) and "items" not in body and not path.endswith(GATEWAY) and len(outcome) == 1:
         (only,) = outcome
         assert isinstance(only, Canonical) or only.reason == "no_telemetry"  # nothing but null, somewhere inside
+
+
+def test_what_a_device_says_about_itself_is_kept_and_told_from_telemetry() -> None:
+    (said_so,) = made({"fw_version": "1.2", "serial": "A7"}, transport="mqtt", path="v1/devices/me/attributes")
+    assert isinstance(said_so, Canonical)
+    assert said_so.record["type"] == "attributes"
+    assert said_so.record["texts"] == {"device.fw_version": "1.2", "device.serial": "A7"}

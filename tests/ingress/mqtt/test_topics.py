@@ -55,7 +55,7 @@ def test_a_topic_belongs_to_one_source(template: str) -> None:
 def test_what_stands_in_a_log_holds_no_token() -> None:
     # AC-c07
     topics = TopicMap([load_source("device")])
-    assert topics.redacted("v1/devices/SECRET/attributes") == "v1/devices/…/…"
+    assert topics.redacted("v1/devices/SECRET/rpc") == "v1/devices/…/…"
     assert topics.redacted("SECRET/me") == "…/me"
     assert len(topics.redacted("x/" * 10_000)) < 20
 

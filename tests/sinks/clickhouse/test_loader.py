@@ -228,3 +228,27 @@ def test_filters_reach_the_rows_through_the_view(topics: Settings, client: Clien
     assert "PrimaryKey" in text, text
     assert "tenant_id" in text
     assert "device_id" in text
+
+
+def test_a_released_record_leaves_the_view_of_what_waits(topics: Settings, client: Client) -> None:
+    # AC-a41, DM-a19
+    to_bytes = telemetry_writer()
+    waiting = [telemetry(n) for n in range(3)]
+    for each in waiting:
+        each["device_id"] = ""
+    records = [(b"silo", to_bytes(each), [("sender", b"[]")]) for each in waiting]
+    note = [("sender", b"[]"), ("released-to", b"device-1"), ("released-offset", b"1")]
+    produce(topics, topics.topics.unmapped, [*records, (b"silo", records[1][1], note), records[1]])
+    loader = Loader(topics, client, max_records=2, linger_s=0.2)
+    try:
+        until(
+            lambda: loader.step() >= 0 and client.query("SELECT count() FROM unmapped_rows").result_rows[0][0] == 5, 30
+        )
+    finally:
+        loader.close()
+    shown = client.query("SELECT id FROM unmapped ORDER BY id").result_rows
+    assert {row[0] for row in shown} == {
+        format_id(waiting[n]["id"]) for n in (0, 2)
+    }  # sent again, it does not come back
+    went = client.query("SELECT DISTINCT released_to FROM unmapped_rows FINAL WHERE released_to != ''").result_rows
+    assert went == [("device-1",)]
