@@ -121,7 +121,8 @@ class Acceptance:
         tenant = self._view.tenant(request.query.get(source.tenant_query, ""))
         if tenant is None:
             return None
-        return Credential(id="integration", tenant_id=tenant.id, source=source.name, digest="")
+        # of this tenant alone: its rate and its place among the partitions are its own
+        return Credential(id=f"integration:{tenant.id}", tenant_id=tenant.id, source=source.name, digest="")
 
 
 def _spellings(presented: str) -> Iterable[str]:

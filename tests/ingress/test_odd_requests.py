@@ -146,6 +146,13 @@ def test_an_absurd_length_is_413(digits: bytes) -> None:
     assert Door(source()).ask(headers=[*BEARER, (b"content-length", digits)])[0] == 413
 
 
+def test_a_query_of_thousands_of_fields_is_400_before_anybody_reads_them() -> None:
+    door = Door(source())
+    assert door.ask(query_string=b"a=1&" * 200)[0] == 200
+    assert door.ask(query_string=b"&" * 60_000, headers=[])[0] == 400
+    assert len(door.producer.records) == 1
+
+
 def test_a_body_in_parts_is_put_together_and_one_that_stops_is_400() -> None:
     door = Door(source())
     assert door.ask(parts=[b"one ", b"", b"two"])[0] == 200

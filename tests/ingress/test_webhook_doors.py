@@ -121,6 +121,19 @@ async def test_the_operators_secret_opens_every_webhook_when_it_is_set(
         assert [record["device_id"] for record in fleet.telemetry()] == [DEVICE, DEVICE]
 
 
+async def test_with_the_operators_secret_each_tenant_has_a_rate_of_its_own() -> None:
+    under_pressure: dict[str, Any] = {"max_in_flight_bytes": -1}  # only then droppers are held to their rate
+    fleet = Fleet(
+        integration_webhook_secret=SecretStr("ops"), rate_limit_credential=0.1, rate_limit_credit_s=0, **under_pressure
+    )
+    shown = {"x-webhook-secret": "ops"}
+    async with fleet.client() as client:
+        statuses = [
+            await post(client, BODIES["generic"], tenant=tenant, headers=shown) for tenant in (TENANT, TENANT, OTHER)
+        ]
+    assert statuses == [503, 429, 503]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 async def test_the_operators_secret_may_hold_any_letters(encoding: str) -> None:
     # AC-a24: a header is bytes; most clients write UTF-8 into it, some Latin-1
