@@ -10,7 +10,7 @@ demo: $(READY)  ## See it work: every bundled sample through the real Kafka and 
 	$(BIN)/fleetline demo
 
 test: $(READY)  ## Run the tests, on the real Kafka and ClickHouse.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types test  ## All of CI.
 

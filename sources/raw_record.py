@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
+from msgspec.structs import replace
+
 from schemas import topics
 from sources.contract import NOTHING, Request, Source
 
@@ -90,25 +92,39 @@ def request_from_raw(
         captured = _named(known, topics.CAPTURED)
         parts = _named(known, topics.PATH_PART)
     get = known.get
-    received = get(topics.RECEIVED_US, b"")
-    query = get(topics.QUERY)
-    return Request(
+    received, query = get(topics.RECEIVED_US, b""), get(topics.QUERY)
+    shared = _shared(
+        get(topics.METHOD, b"POST"), get(topics.PATH), get(topics.CONTENT_TYPE), get(topics.TRANSPORT, b"http"),
+        get(topics.TENANT), get(topics.CREDENTIAL), get(topics.DEVICE),
+    )  # fmt: skip
+    return replace(
+        shared,
         body=body,
-        method=_text(get(topics.METHOD, b"POST")),
-        path=_text(get(topics.PATH)),
         path_params=parts,
         query=dict(parse_qsl(_text(query), keep_blank_values=True)) if query else NOTHING,
         headers=captured,
-        content_type=_text(get(topics.CONTENT_TYPE)),
-        transport=_text(get(topics.TRANSPORT, b"http")),
         received_us=int(received) if received and len(received) <= _TIME_DIGITS and received.isdigit() else 0,
         record_id=_text(get(topics.RECORD_ID)),
-        tenant_id=_text(get(topics.TENANT)),
-        credential_id=_text(get(topics.CREDENTIAL)),
-        device_id=_text(get(topics.DEVICE)),
         topic=topic,
         partition=partition,
         offset=offset,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared(
+    method: bytes, path: bytes | None, content_type: bytes | None, transport: bytes, *who: bytes | None
+) -> Request:
+    """Return what is the same for every request of a credential on a route, see `_constant`."""
+    tenant, credential, device = map(_text, who)
+    return Request(
+        method=_text(method),
+        path=_text(path),
+        content_type=_text(content_type),
+        transport=_text(transport),
+        tenant_id=tenant,
+        credential_id=credential,
+        device_id=device,
     )
 
 

@@ -290,7 +290,9 @@ def add_attributes(source: str, reading: Reading, attributes: Mapping[str, Any])
 def _stand_in(numbers: dict[str, float], attributes: Mapping[str, Any]) -> None:
     """Take the mileage from what the tracker's or the server's own count says, when there is no odometer."""
     for name in _ODOMETERS:
-        metres = number_or(attributes.get(name), NAN)
+        if name not in attributes:
+            continue
+        metres = number_or(attributes[name], NAN)
         if -_EXACT_INTEGER < metres < _EXACT_INTEGER:
             numbers["vehicle.mileage"] = metres / M_PER_KM
             return

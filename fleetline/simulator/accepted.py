@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode
 
 from fleetline.errors import FleetlineError
 from fleetline.simulator.doors import Urls, open_wire
@@ -11,6 +13,7 @@ from fleetline.simulator.profile import Outgoing, Profile
 from fleetline.simulator.road import Drive
 from fleetline.simulator.wire import Wire
 from schemas.times import now_us
+from sources.catalog import load_source
 
 _WITHIN_S = 15.0
 _AGAIN_S = 0.1
@@ -34,8 +37,12 @@ async def wait_accepted(profiles: tuple[Profile, ...], fleet: Fleet, urls: Urls)
 
 
 def _probe(profile: Profile, fleet: Fleet) -> Outgoing:
+    """Make a message of the newest device's; of its query, which may hold a whole reading, only what opens the door stays."""
     device, chance = fleet.devices[profile.name][-1], random.Random(0)  # noqa: S311  made-up values
-    return profile.request(device, [profile.write(device, Drive(chance).at(now_us()), chance)])
+    made = profile.request(device, [profile.write(device, Drive(chance).at(now_us()), chance)])
+    source = load_source(profile.source)
+    opens = [(key, value) for key, value in parse_qsl(made.query) if key in {*source.secret_query, source.tenant_query}]
+    return replace(made, query=urlencode(opens))
 
 
 async def _is_known(wire: Wire, probe: Outgoing, url: str) -> bool:

@@ -81,8 +81,8 @@ class HttpWire:
         return Answer(status=status, took_s=time.perf_counter() - started)
 
     async def probe(self, outgoing: Outgoing) -> Answer:
-        """Post an empty body, which makes no record."""
-        return await self.exchange(replace(outgoing, body=b"", gzip=False), _PROBE_S)
+        """Post an empty body, which makes no record unless the query does."""
+        return await self.exchange(replace(outgoing, method="POST", body=b"", gzip=False), _PROBE_S)
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -9,7 +9,7 @@ from schemas.records import NAN
 from schemas.times import SECOND_US
 from sources.contract import Identity, Reading, Request
 from sources.errors import Unreadable
-from sources.flespi.batch import COPY, REGISTRATION, messages_in, named, without_copies, without_registration
+from sources.flespi.batch import COPY, REGISTRATION, messages_in, named, without_copies
 from sources.flespi.notation import indexed
 from sources.flespi.options import options_of
 from sources.values import as_object, number_or, parse_json, put, time_or_zero
@@ -67,8 +67,11 @@ def read(item: Any, request: Request) -> Iterable[Reading]:
     sender = _sender if len(ident) <= _WORTH_KEEPING else _sender.__wrapped__
     device, identities = sender(ident, options.ident_prefix)
     reading = Reading(type="message", source_device=device, identities=identities)
-    if _values(reading, message):
-        reading.content = without_registration(message)
+    registration = _values(reading, message)
+    if registration:
+        reading.content = message.copy()
+        for key in registration:
+            del reading.content[key]
     elif message is not item:
         reading.content = message
     _times(reading, message)
@@ -92,10 +95,10 @@ def _sender(ident: str, prefix: str) -> tuple[str, tuple[Identity, ...]]:
     return device, tuple(Identity(kind, candidate) for candidate in candidates for kind in kinds)
 
 
-def _values(reading: Reading, message: dict[str, Any]) -> bool:
-    """Sort the parameters by their JSON type (FL-a07). Returns whether the message was registered to a device (FL-a10)."""
+def _values(reading: Reading, message: dict[str, Any]) -> list[str]:
+    """Sort the parameters by their JSON type (FL-a07). Returns those of its registration to a device (FL-a10)."""
     numbers, booleans = reading.numbers, reading.booleans
-    registered = False
+    registration: list[str] = []
     for key, value in message.items():
         place = _POSITION.get(key)
         kind = value.__class__
@@ -107,7 +110,7 @@ def _values(reading: Reading, message: dict[str, Any]) -> bool:
                 _odd(reading, key, value)
         elif key not in _HANDLED:
             if key[:7] == REGISTRATION:
-                registered = True
+                registration.append(key)
             if "#" in key:
                 key = indexed(key, message)  # noqa: PLW2901  FL-a16
             if kind is float or (kind is int and -_EXACT_INTEGER < value < _EXACT_INTEGER):
@@ -116,7 +119,7 @@ def _values(reading: Reading, message: dict[str, Any]) -> bool:
                 booleans[key] = value
             else:
                 put(reading, key, value)
-    return registered
+    return registration
 
 
 def _odd(reading: Reading, key: str, value: Any) -> None:

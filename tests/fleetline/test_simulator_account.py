@@ -4,7 +4,7 @@ import pytest
 
 from fleetline.simulator.account import Account
 from fleetline.simulator.expected import Expected
-from fleetline.simulator.reconcile import Found, Stored, Verdict, missing_records, reconcile
+from fleetline.simulator.reconcile import Found, Stored, Verdict, missing_records, reconcile, reconcile_all
 from fleetline.simulator.wire import Answer
 
 ONCE = Stored(copies=1, written=1, accepted=1, shown=1, unmapped=False)
@@ -92,3 +92,26 @@ def test_a_missing_event_is_found() -> None:
 def test_missing_records_counts_records_and_events_over_all_senders() -> None:
     nothing = Found(records={}, events={}, quarantined={})
     assert missing_records({"flespi": account()}, nothing) == 4
+
+
+def test_senders_of_one_source_answer_for_their_own_records_and_strangers_are_counted_once() -> None:
+    over_http, over_mqtt = Account("device", "device"), Account("device-mqtt", "device")
+    for sender, number in ((over_http, 1), (over_mqtt, 2)):
+        sender.sending([record(number)])
+        sender.acknowledge([record(number)], OK)
+    doubled = Stored(copies=2, written=2, accepted=2, shown=2, unmapped=False)
+    found = Found(
+        records={"device": {record(1).id: ONCE, record(2).id: doubled, record(9).id: ONCE}},
+        events={},
+        quarantined={"device": 3},
+    )
+    first, second = reconcile_all((over_http, over_mqtt), found, own_tenant=True)
+    assert (first.sender, first.stored_once, first.duplicated, first.unexpected, first.quarantined) == (
+        "device", 1, 0, 1, 3,
+    )  # fmt: skip
+    assert (second.sender, second.stored_once, second.duplicated, second.unexpected, second.quarantined) == (
+        "device-mqtt", 0, 1, 0, 0,
+    )  # fmt: skip
+    lost = Found(records={"device": {record(1).id: ONCE}}, events={}, quarantined={})
+    assert [each.missing for each in reconcile_all((over_http, over_mqtt), lost, own_tenant=True)] == [0, 1]
+    assert missing_records({"device": over_http, "device-mqtt": over_mqtt}, lost) == 1

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httptools
 import orjson
 import pytest
 
+from fleetline.simulator.accepted import wait_accepted
 from fleetline.simulator.account import Account
 from fleetline.simulator.catalog import load_profiles
 from fleetline.simulator.drive import Load, Simulation
@@ -36,6 +38,7 @@ class Seen:
     body: bytes
     headers: dict[str, str]
     complete: bool = True
+    query: dict[str, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[Any]:
@@ -80,7 +83,7 @@ class Server:
         await asyncio.sleep(0.01)
         self.in_flight -= 1
         body = gzip.decompress(request.body) if "content-encoding" in request.headers else request.body
-        self.seen.append(Seen(body, request.headers))
+        self.seen.append(Seen(body, request.headers, query=dict(parse_qsl(request.url.rpartition("?")[2]))))
         status = self.script.pop(0) if self.script else self.then
         self.on_request()
         if status == HANG:
@@ -95,8 +98,12 @@ class Server:
 class _Request:
     def __init__(self) -> None:
         self.body = b""
+        self.url = ""
         self.headers: dict[str, str] = {}
         self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url.decode()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode().lower()] = value.decode()
@@ -369,3 +376,15 @@ async def test_an_interrupted_run_ends_at_once_and_keeps_its_account() -> None:
         await asyncio.wait_for(running, 5)
     for account in simulation.accounts.values():
         assert account.made == len(account.acknowledged) + account.held
+
+
+async def test_waiting_for_the_door_shows_every_credential_and_sends_no_reading() -> None:
+    profiles = tuple(each for each in load_profiles().values() if each.transport == "http")
+    fleet = new_fleet(profiles, 3 * len(profiles))
+    async with server(401, 401) as to:
+        await wait_accepted(profiles, fleet, {"http": to.url})
+    assert len(to.seen) == len(profiles) + 2
+    for seen in to.seen:
+        assert not seen.body
+        assert not {"lat", "fixTime"} & seen.query.keys()
+    assert any(seen.query.get("token") for seen in to.seen)  # the one that shows its secret there

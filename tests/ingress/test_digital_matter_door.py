@@ -22,7 +22,7 @@ from ingress.producer import MemoryProducer
 from processors.limits import DefectLimits
 from processors.normalize import Normalizer
 from registry.model import Credential, Device, Entry, Tenant
-from registry.secrets import digest, new_secret
+from registry.secrets import digest
 from registry.view import RegistryView, entry_key
 from schemas.records import telemetry_reader
 from schemas.topics import Topics
@@ -30,7 +30,7 @@ from sources.catalog import load_source, load_sources
 from tests.sources.digital_matter_bodies import body, record
 
 TENANT = "tenant-a"
-CONNECTOR, KEY = new_secret(), new_secret()
+CONNECTOR, KEY = "c0nnector-of-the-tests", "k3y-of-one-device"
 BODY = orjson.dumps(body(record(), record(SeqNo=126)))
 PATH = "/in/digital-matter"
 PATHS = {"/devices/positions": "digital_matter", "/": "digital_matter", "/fleet/{serial}": "digital_matter"}

@@ -61,7 +61,14 @@ def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     assert [unseal(keyed(tmp_path), each) for each in sealed] == ["psk"] * 6
 
 
-@pytest.mark.parametrize("key", [Fernet.generate_key().decode(), "a random text of some cluster", "ünïcode" * 5])
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(Fernet.generate_key().decode(), id="a Fernet key"),
+        "a random text of some cluster",
+        pytest.param("ünïcode" * 5, id="not ASCII"),
+    ],
+)
 def test_a_configured_key_needs_no_file(tmp_path: Path, key: str) -> None:
     assert unseal(keyed(tmp_path, key), seal(keyed(tmp_path, key), "psk")) == "psk"
     assert not list(tmp_path.iterdir())

@@ -61,6 +61,16 @@ def test_a_long_is_read_back(number: int) -> None:
     assert schemaless_reader(io.BytesIO(encode_long(number)), "long", None) == number
 
 
+@pytest.mark.parametrize("bits", [7, 12, 14, 28, 41, 42, 48, 49, 55, 56, 63])
+def test_longs_are_exact_where_their_length_changes(bits: int) -> None:
+    for number in (2**bits - 1, 2**bits, 2**bits + 1, -(2**bits), -(2**bits) + 1):
+        if -(2**63) <= number < 2**63:
+            assert schemaless_reader(io.BytesIO(encode_long(number)), "long", None) == number
+            out = io.BytesIO()
+            schemaless_writer(out, "long", number)
+            assert encode_long(number) == out.getvalue()
+
+
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**70])
 def test_what_does_not_fit_is_an_error_and_not_another_number(number: int) -> None:
     with pytest.raises(OverflowError):
