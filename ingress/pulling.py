@@ -5,10 +5,8 @@ compacted topic `pulls` holds what the connector saved, the raw topic what has a
 """
 
 import asyncio
-import contextlib
 import importlib
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -21,6 +19,7 @@ from prometheus_client.registry import Collector
 from fleetline.errors import FleetlineError
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
+from fleetline.stopping import stop_on_signal, stopped_within
 from ingress.errors import NotDurable, RejectedRequest
 from ingress.intake import Intake
 from ingress.probes import Probes
@@ -185,10 +184,7 @@ def _pauses() -> Iterator[float]:
 
 
 async def _serve(settings: Settings, source: Source, connector: Connector, account: Account) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signal()
     follower = RegistryFollower(settings)
     follower.start()
     try:
@@ -235,8 +231,7 @@ async def _run(
     task = asyncio.create_task(connector.run(account, session))
     try:
         while not stop.is_set() and not task.done():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+            await stopped_within(stop, 1.0)
             if follower.failed is not None:
                 raise RuntimeError("the registry is no longer followed") from follower.failed
             if time.monotonic() - session.beaten_at < _STALLED_S:

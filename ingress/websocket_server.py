@@ -1,16 +1,14 @@
 """Listens for devices' WebSockets until it is told to stop, and answers the probes on the same port."""
 
-import asyncio
 import logging
-import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fleetline.errors import FleetlineError
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
+from fleetline.stopping import stop_on_signal, stopped_within
 from ingress.intake import Intake, spool_of
 from ingress.listening import tls_context
 from ingress.metrics import IngressMetrics
@@ -54,9 +52,7 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, sources: Mapping[str, Source], follower: RegistryFollower) -> None:
     from ingress.producer import KafkaProducer
 
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stop = stop_on_signal()
     intake = Intake(
         settings, sources, follower.view, KafkaProducer(settings), spool_of(settings), lambda: follower.caught_up
     )
@@ -65,12 +61,10 @@ async def _serve(settings: Settings, sources: Mapping[str, Source], follower: Re
     await intake.start()
     async with await door.listen(lambda: follower.caught_up) as server:
         log.info("device WebSockets on port %d", settings.websocket_port)
-        while not stopping.is_set() and follower.failed is None:
+        while not stop.is_set() and follower.failed is None:
             heartbeat.beat()
             sweep(server)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TICK_S):
-                    await stopping.wait()
+            await stopped_within(stop, _TICK_S)
     await intake.stop()
 
 

@@ -4,14 +4,13 @@ import asyncio
 import errno
 import gc
 import logging
-import signal
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, cast
 
 from fleetline.errors import PortTaken
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
+from fleetline.stopping import stop_on_signal, stopped_within
 from ingress.listening import open_files, tls_context
 from ingress.metrics import IngressMetrics
 from ingress.mqtt.gate import Gate
@@ -216,7 +215,7 @@ async def run(settings: Settings, follower: RegistryFollower, stop: asyncio.Even
     while not follower.caught_up and not stop.is_set():
         if follower.failed is not None:
             raise RuntimeError("the registry cannot be read") from follower.failed
-        await _pause(stop, 0.05)
+        await stopped_within(stop, 0.05)
     if stop.is_set():
         return
     probes = Probes(settings, metrics.registry, gate.intake.producer)
@@ -228,15 +227,10 @@ async def run(settings: Settings, follower: RegistryFollower, stop: asyncio.Even
             heartbeat.beat()
             if follower.failed is not None:
                 raise RuntimeError("the registry is no longer followed") from follower.failed
-            await _pause(stop, TICK_S)
+            await stopped_within(stop, TICK_S)
     finally:
         await server.stop()
         await probes.stop()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def serve(settings: Settings) -> None:
@@ -249,10 +243,7 @@ def serve(settings: Settings) -> None:
     follower = RegistryFollower(settings)
 
     async def main() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(settings, follower, stop)
+        await run(settings, follower, stop_on_signal())
 
     follower.start()
     gc.collect()

@@ -135,11 +135,6 @@ class Session:
         self._hold |= Hold.STOPPING
         self._flow()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits for Kafka."""
-        return not self._in_flight
-
     # --- packets -------------------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import time
 from typing import TYPE_CHECKING
 
 from fleetline.local.health import Heartbeat
+from fleetline.stopping import stop_on_signal
 from registry.follower import RegistryFollower
 from sinks.delivery.endpoint import Directory
 from sinks.delivery.engine import Engine
@@ -42,10 +42,7 @@ def serve(settings: "Settings") -> None:
 
 
 async def _serve(settings: "Settings") -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signal()
     follower = RegistryFollower(settings)
     follower.start()
     try:

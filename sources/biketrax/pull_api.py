@@ -97,11 +97,6 @@ class Api:
             timeout=aiohttp.ClientTimeout(total=account.timeout_s),
         )
 
-    @property
-    def sessions(self) -> int:
-        """How many sessions were opened."""
-        return self._sessions
-
     async def __aenter__(self) -> Self:
         return self
 
