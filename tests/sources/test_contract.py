@@ -74,6 +74,16 @@ def test_sample_devices_are_distinct() -> None:
             )
 
 
+def test_no_two_sample_devices_claim_one_identity() -> None:
+    owners: dict[tuple[str, str], str] = {}
+    for source, name, sample in all_samples():
+        for device in sample.devices:
+            for kind in ("name", "external_id", "dev_eui", "imei", "serial"):
+                value = getattr(device, kind)
+                owner = owners.setdefault((kind, value), device.id) if value else device.id
+                assert owner == device.id, f"{source}/{name}: {kind} {value} is another device's already"
+
+
 @pytest.mark.parametrize(("name", "sample"), SAMPLES)
 def test_a_sample_gives_its_golden_records(name: str, sample: Sample) -> None:
     if sample.status != 200:
