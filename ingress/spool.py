@@ -36,6 +36,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._slot: Slot | None = None
         self._adopted: Slot | None = None
+        self._looking: asyncio.Future[Slot | None] | None = None
         self._takes = False
         self._disk_fails = False
         self._segments: deque[Path] = deque()
@@ -82,6 +83,9 @@ class Spool:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._writer.close()
+        if self._looking is not None:  # its thread cannot be cancelled, and what it finds would stay locked
+            (found,) = await asyncio.gather(self._looking, return_exceptions=True)
+            self._adopted = found if isinstance(found, Slot) else None
         for slot in (self._slot, self._adopted):
             if slot is not None:
                 slot.lock.close()
@@ -206,7 +210,9 @@ class Spool:
         """Look after what a process left that died and was never started again."""
         if self._adopted is not None:
             self._adopted.lock.close()
-        self._adopted = await asyncio.to_thread(abandoned_slot, self._root)
+        self._looking = asyncio.ensure_future(asyncio.to_thread(abandoned_slot, self._root))
+        self._adopted = await asyncio.shield(self._looking)
+        self._looking = None
         if self._adopted is not None:
             self._take_on(self._adopted)
 
