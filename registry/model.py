@@ -1,5 +1,10 @@
-"""The registry's objects as they stand in the compacted topic: one JSON value per key `kind/id`, versioned."""
+"""The registry's objects as they stand in the compacted topic: one JSON value per key `kind/id`, versioned.
 
+Schema evolution: a reader leaves out fields it does not know and fills in defaults for those it misses, so a new field needs a
+default and a field is never given another meaning; a kind it does not know is skipped. `version` counts an object's changes.
+"""
+
+import hmac
 from typing import ClassVar
 
 import msgspec
@@ -43,7 +48,19 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, tag="credential"):
     source: str
     digest: str
     device_id: str = ""
+    name: str = ""
+    former_digest: str = ""
+    """Of the secret before the last rotation; opens the same until `former_until_us`."""
+    former_until_us: int = 0
+    created_us: int = 0
     version: int = 1
+
+    def opens_with(self, digest: str, now_us: int) -> bool:
+        """Tell, in constant time, whether a secret with this digest is the credential's, or its former one in time."""
+        presented = digest.encode()
+        current = hmac.compare_digest(presented, self.digest.encode())
+        former = hmac.compare_digest(presented, self.former_digest.encode())
+        return current or (former and now_us < self.former_until_us)
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True, tag="destination"):
@@ -54,11 +71,70 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, tag="destination"):
     tenant_id: str
     kind: str
     url: str
+    name: str = ""
     types: tuple[str, ...] = ()
     sealed_psk: str = ""
     enabled: bool = True
     version: int = 1
 
 
-Entry = Tenant | Device | Credential | Destination
+class Circle(msgspec.Struct, frozen=True, tag="circle"):
+    """The ground within `radius_m` metres of a point; degrees WGS 84."""
+
+    latitude: float
+    longitude: float
+    radius_m: float
+
+
+class Polygon(msgspec.Struct, frozen=True, tag="polygon"):
+    """Rings of (longitude, latitude) in degrees WGS 84, as GeoJSON has them: the outer one, then holes; first point = last."""
+
+    coordinates: tuple[tuple[tuple[float, float], ...], ...]
+
+
+class Geofence(msgspec.Struct, frozen=True, kw_only=True, tag="geofence"):
+    """A place of a tenant's."""
+
+    KIND: ClassVar[str] = "geofence"
+    id: str
+    tenant_id: str
+    name: str
+    area: Circle | Polygon
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
+    version: int = 1
+
+
+class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
+    """What a tenant has set; `id` is the tenant's. Absent: all defaults.
+
+    `auto_register`: sources whose unknown devices are made instead of waiting in `unmapped`.
+    """
+
+    KIND: ClassVar[str] = "settings"
+    id: str
+    tenant_id: str
+    auto_register: tuple[str, ...] = ()
+    version: int = 1
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="api_key"):
+    """Opens the admin API. Only the SHA-256 of the secret is kept. `tenant_id` empty: an operator's, for every tenant.
+
+    `scopes` are `<resource>:read`, `<resource>:write` or `*`; `expires_us` 0 is never.
+    """
+
+    KIND: ClassVar[str] = "api_key"
+    id: str
+    tenant_id: str
+    name: str
+    digest: str
+    scopes: tuple[str, ...] = ()
+    expires_us: int = 0
+    created_us: int = 0
+    version: int = 1
+
+
+Entry = Tenant | Device | Credential | Destination | Geofence | TenantSettings | ApiKey
+Owned = Device | Credential | Destination | Geofence | TenantSettings | ApiKey
+"""Everything that belongs to a tenant."""
 INTEGRATION = "integration"
