@@ -87,12 +87,12 @@ class TenantIndex:
         """Add or replace a device."""
         former = self.devices.get(device.id)
         self.devices[device.id] = device
-        self._move(device.id, _device_claims(former), _device_claims(device))
+        self._move(device.id, _claims_of(former), _claims_of(device))
 
     def drop_device(self, device_id: str) -> None:
         """Remove a device."""
         former = self.devices.pop(device_id)
-        self._move(device_id, _device_claims(former), set())
+        self._move(device_id, _claims_of(former), set())
 
     def put_credential(self, credential: Credential) -> None:
         """Add or replace a credential."""
@@ -162,8 +162,13 @@ def _token_claims(credential: Credential | None) -> set[Claim]:
     return {("", TOKEN_DIGEST, credential.digest)}
 
 
-def _device_claims(device: Device | None) -> set[Claim]:
-    return set() if device is None else {claim for claim in _every_claim(device) if claim[2]}
+def _claims_of(device: Device | None) -> set[Claim]:
+    return set() if device is None else set(device_claims(device))
+
+
+def device_claims(device: Device) -> Iterator[Claim]:
+    """Yield everything a device may be found by; nothing is found by an empty value."""
+    return (claim for claim in _every_claim(device) if claim[2])
 
 
 def _every_claim(device: Device) -> Iterator[Claim]:

@@ -6,18 +6,34 @@ Written by one thread (`registry.follower`), read by any number. Nothing of one 
 import hmac
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar, get_args
 
 import msgspec
 
 from registry.index import Index
-from registry.model import INTEGRATION, Credential, Destination, Device, Entry, Tenant
+from registry.model import (
+    INTEGRATION,
+    ApiKey,
+    Credential,
+    Destination,
+    Device,
+    Entry,
+    Owned,
+    Tenant,
+    TenantSettings,
+    entry_key,
+)
 from registry.secrets import digest
 from registry.tenant import TenantIndex
+from schemas.times import now_us
 from sources.contract import Identity
 
 log = logging.getLogger(__name__)
 
-KINDS: tuple[str, ...] = (Tenant.KIND, Device.KIND, Credential.KIND, Destination.KIND)
+E = TypeVar("E", bound=Entry)
+O = TypeVar("O", bound=Owned)  # noqa: E741  O for owned
+
+KINDS: tuple[str, ...] = tuple(kind.KIND for kind in get_args(Entry))
 _decode = msgspec.json.Decoder(Entry).decode
 
 
@@ -34,6 +50,7 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 UNKNOWN = Identified("", "", False)
+__all__ = ["EVERY_TENANT", "KINDS", "UNKNOWN", "Identified", "RegistryView", "entry_key"]
 EVERY_TENANT = ""
 
 
@@ -95,7 +112,7 @@ class RegistryView:
             tenant.put_device(entry)
         elif isinstance(entry, Destination):
             tenant.put_destination(entry)
-        else:
+        elif isinstance(entry, Credential):
             tenant.put_credential(entry)
             if not isinstance(former, Credential) or former.digest != entry.digest:
                 self._digests.claim(entry.digest, entry.id)
@@ -120,7 +137,7 @@ class RegistryView:
             tenant.drop_device(former.id)
         elif isinstance(former, Destination):
             tenant.drop_destination(former.id)
-        else:
+        elif isinstance(former, Credential):
             tenant.drop_credential(former.id)
         if tenant.is_empty:
             del self._tenants[former.tenant_id]
@@ -180,6 +197,46 @@ class RegistryView:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
+    def get(self, kind: type[E], id: str) -> E | None:  # noqa: A002  called `id` in the entry too
+        """Return an object of one kind."""
+        found = self._entries.get(f"{kind.KIND}/{id}")
+        return found if isinstance(found, kind) else None
+
+    def owned(self, kind: type[O], tenant_id: str) -> tuple[O, ...]:
+        """List a tenant's objects of one kind, by id."""
+        every = tuple(self._entries.values())
+        return tuple(sorted((e for e in every if isinstance(e, kind) and e.tenant_id == tenant_id), key=_id))
+
+    def page(self, kind: type[O], tenant_id: str, after: str, limit: int) -> list[O]:
+        """Return the next `limit` of a tenant's objects whose id comes after `after`."""
+        return [each for each in self.owned(kind, tenant_id) if each.id > after][:limit]
+
+    def count(self, kind: type[Owned], tenant_id: str) -> int:
+        """Count a tenant's objects of one kind."""
+        return len(self.owned(kind, tenant_id))
+
+    def children(self, gateway_id: str) -> tuple[str, ...]:
+        """List the ids of the devices behind a gateway."""
+        every = tuple(self._entries.values())
+        return tuple(sorted(e.id for e in every if isinstance(e, Device) and e.parent_id == gateway_id))
+
+    def credentials_of(self, device_id: str) -> tuple[Credential, ...]:
+        """List the credentials that speak for one device."""
+        every = tuple(self._entries.values())
+        return tuple(e for e in every if isinstance(e, Credential) and e.device_id == device_id)
+
+    def settings_of(self, tenant_id: str) -> TenantSettings:
+        """Return what a tenant has set; defaults where it has not."""
+        return self.get(TenantSettings, tenant_id) or TenantSettings(id=tenant_id, tenant_id=tenant_id, version=0)
+
+    def api_key_for(self, secret: str) -> ApiKey | None:
+        """Find the key of the admin API a secret belongs to, unless it has expired."""
+        presented = digest(secret) if secret else ""
+        for each in tuple(self._entries.values()):
+            if isinstance(each, ApiKey) and hmac.compare_digest(each.digest.encode(), presented.encode()):
+                return each if not each.expires_us or now_us() < each.expires_us else None
+        return None
+
     def tenant(self, tenant_id: str) -> Tenant | None:
         """Return a tenant."""
         found = self._entries.get(f"tenant/{tenant_id}")
@@ -228,11 +285,6 @@ class RegistryView:
         """List a tenant's destinations, disabled ones included, by id."""
         tenant = self._tenants.get(tenant_id)
         return () if tenant is None else tuple(sorted(tenant.destinations.values(), key=_id))
-
-
-def entry_key(entry: Entry) -> str:
-    """Return the key an entry stands under in the topic: `kind/id`."""
-    return f"{entry.KIND}/{entry.id}"
 
 
 def _id(entry: Entry) -> str:
