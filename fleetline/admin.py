@@ -51,7 +51,7 @@ def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStor
 
 def chosen_tenant(view: "RegistryView", wanted: str | None) -> "Tenant":
     """Return the tenant asked for by id or name; without one, the only tenant there is."""
-    from registry.rules import find_tenant
+    from registry.rules.tenants import find_tenant
 
     if wanted is not None:
         return find_tenant(view, wanted)

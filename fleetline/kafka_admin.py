@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetline.errors import FleetlineError
@@ -33,12 +33,16 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     return {
         **dict.fromkeys(names, kept),
         topics.registry: {**TOPIC_CONFIG, "min.insync.replicas": kept["min.insync.replicas"]},
+        topics.audit: {**kept, "retention.ms": "-1"},
         topics.pulls: {**kept, **TOPIC_CONFIG, "retention.ms": "-1"},
     }
 
 
-def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> list[str]:
-    """Create the topics that are missing and return their names. Idempotent; raises FleetlineError without a broker."""
+def ensure_topics(settings: Settings, timeout_s: float = 30.0, only: Collection[str] = ()) -> list[str]:
+    """Create the topics that are missing (of `only` these) and return their names.
+
+    Idempotent; raises FleetlineError without a broker.
+    """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -55,13 +59,14 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0) -> list[str]:
                     "or set KAFKA_BOOTSTRAP_SERVERS"
                 ) from error
             log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
-    missing = {name: config for name, config in topic_manifest(settings).items() if name not in existing}
+    manifest = topic_manifest(settings).items()
+    missing = {name: config for name, config in manifest if name not in existing and (not only or name in only)}
     if not missing:
         return []
     wanted = [
         NewTopic(
             name,
-            num_partitions=1 if "cleanup.policy" in config else settings.partitions,
+            num_partitions=1 if "cleanup.policy" in config or name == settings.topics.audit else settings.partitions,
             replication_factor=settings.replication_factor,
             config=config,
         )

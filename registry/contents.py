@@ -6,13 +6,13 @@ Devices and credentials are packed, the few others kept as they are. Written by 
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
 
-from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant
-from registry.order import SortedIds
+from registry.listing import BOUND, CHILDREN, Listing, To
+from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant, entry_key
 from registry.packing import CredentialRow, DeviceRow, Key, credential_of, credential_row, device_of, device_row
 from registry.shelf import Shelf
 from registry.tenant import Tenancy
@@ -23,11 +23,6 @@ E = TypeVar("E", bound=Entry)
 _OF_TENANT = 3
 _decode_device = msgspec.msgpack.Decoder(DeviceRow).decode
 _decode_credential = msgspec.msgpack.Decoder(CredentialRow).decode
-
-
-def entry_key(entry: Entry) -> str:
-    """Return the key an entry stands under in the topic: `kind/id`."""
-    return f"{entry.KIND}/{entry.id}"
 
 
 class Contents:
@@ -48,10 +43,7 @@ class Contents:
         self._numbers = itertools.count()
         self._lock = threading.RLock()
         """Held to write, and to read or build what is there for listing only."""
-        self._orders: dict[str, dict[str, SortedIds]] = {}
-        """Kind -> tenant id -> ids, of the kinds that were listed once."""
-        self._children: dict[tuple[int, str], set[str]] | None = None
-        """(tenant, gateway id) -> ids, once anybody has asked."""
+        self._listing = Listing()
 
     def __len__(self) -> int:
         return len(self.few) + len(self.devices) + len(self.credentials)
@@ -100,53 +92,37 @@ class Contents:
 
     def _enter(self, kind: str, entry_id: str, tenancy: Tenancy) -> None:
         tenancy.counts[kind] = tenancy.counts.get(kind, 0) + 1
-        order = self._orders.get(kind)
-        if order is not None:
-            order.setdefault(tenancy.id, SortedIds()).add(entry_id)
+        self._listing.entered(kind, tenancy.number, entry_id)
 
     def _leave(self, kind: str, entry_id: str, tenant_id: str) -> None:
         tenancy = self.tenancies[tenant_id]
         left = tenancy.counts.pop(kind) - 1
         if left:
             tenancy.counts[kind] = left
-        order = self._orders.get(kind)
-        if order is not None:
-            order[tenant_id].remove(entry_id)
-            if not left:
-                del order[tenant_id]
+        self._listing.left(kind, tenancy.number, entry_id)
         if not tenancy.counts:
             del self.tenancies[tenant_id], self.tenant_ids[tenancy.number]
 
     def _put_device(self, row: DeviceRow) -> str | None:
         former = self.devices.put(row)
-        if self._children is not None:
-            self._keep_children(former, row)
+        self._listing.related(CHILDREN, _parent(former), _parent(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_device(self, device_id: str) -> str | None:
         former = self.devices.drop(device_id)
-        if self._children is not None:
-            self._keep_children(former, None)
+        self._listing.related(CHILDREN, _parent(former), None, device_id)
         return None if former is None else self.tenant_ids[former.tenant]
-
-    def _keep_children(self, former: DeviceRow | None, row: DeviceRow | None) -> None:
-        assert self._children is not None
-        if former is not None and former.parent:
-            siblings = self._children[former.tenant, former.parent]
-            siblings.discard(former.id)
-            if not siblings:
-                del self._children[former.tenant, former.parent]
-        if row is not None and row.parent:
-            self._children.setdefault((row.tenant, row.parent), set()).add(row.id)
 
     def _put_credential(self, row: CredentialRow) -> str | None:
         former = self.credentials.put(row)
         self.opening = {}
+        self._listing.related(BOUND, _bound_to(former), _bound_to(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_credential(self, credential_id: str) -> str | None:
         former = self.credentials.drop(credential_id)
         self.opening = {}
+        self._listing.related(BOUND, _bound_to(former), None, credential_id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _put_few(self, entry: Owned, tenancy: Tenancy) -> str | None:
@@ -239,31 +215,39 @@ class Contents:
         The first time this reads every entry of the kind, some seconds for millions, and changes wait for it.
         """
         with self._lock:
-            orders = self._orders.get(kind.KIND)
-            if orders is None:
-                orders = self._orders[kind.KIND] = self._ordered(kind)
-            order = orders.get(tenant_id)
-            if order is None:
+            tenancy = self.tenancies.get(tenant_id)
+            if tenancy is None:
                 return []
+            order = self._listing.order(kind.KIND, tenancy.number, lambda: self._owners(kind))
             return order.all() if after is None else order.after(after, limit)
 
-    def _ordered(self, kind: type[E]) -> dict[str, SortedIds]:
-        ids: dict[str, list[str]] = {}
+    def _owners(self, kind: type[E]) -> Iterable[tuple[int, str]]:
         if kind in (Device, Credential):
-            for row in self.devices if kind is Device else self.credentials:
-                ids.setdefault(self.tenant_ids[row.tenant], []).append(row.id)
-        else:
-            for tenancy in self.tenancies.values():
-                if kind.KIND in tenancy.few:
-                    ids[tenancy.id] = list(tenancy.few[kind.KIND])
-        return {tenant_id: SortedIds(found) for tenant_id, found in ids.items()}
+            return ((row.tenant, row.id) for row in (self.devices if kind is Device else self.credentials))
+        every = self.tenancies.values()
+        return ((tenancy.number, each) for tenancy in every for each in tenancy.few.get(kind.KIND, ()))
 
     def children(self, gateway_id: str) -> tuple[str, ...]:
         """List the ids of the devices behind a gateway, in order. The first time this reads every device."""
+        return self._related(CHILDREN, gateway_id, lambda: ((_parent(row), row.id) for row in self.devices))
+
+    def credentials_of(self, device_id: str) -> tuple[str, ...]:
+        """List the ids of a device's credentials, in order. The first time this reads every credential."""
+        return self._related(BOUND, device_id, lambda: ((_bound_to(row), row.id) for row in self.credentials))
+
+    def _related(
+        self, relation: str, device_id: str, every: Callable[[], Iterable[tuple[To | None, str]]]
+    ) -> tuple[str, ...]:
         with self._lock:
-            if self._children is None:
-                self._children = {}
-                for row in self.devices:
-                    self._keep_children(None, row)
-            gateway = self.devices.find(gateway_id)
-            return () if gateway is None else tuple(sorted(self._children.get((gateway.tenant, gateway_id), ())))
+            device = self.devices.find(device_id)
+            if device is None:
+                return ()
+            return tuple(sorted(self._listing.of(relation, (device.tenant, device_id), every)))
+
+
+def _parent(row: DeviceRow | None) -> To | None:
+    return (row.tenant, row.parent) if row is not None and row.parent else None
+
+
+def _bound_to(row: CredentialRow | None) -> To | None:
+    return (row.tenant, row.device_id) if row is not None and row.device_id else None

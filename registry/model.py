@@ -43,6 +43,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, tag="credential"):
     """
 
     KIND: ClassVar[str] = "credential"
+    SECRETS: ClassVar[tuple[str, ...]] = ("digest", "former_digest")
     id: str
     tenant_id: str
     source: str
@@ -67,6 +68,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, tag="destination"):
     """Where events go. `types` empty means all; `sealed_psk` is encrypted, see `registry.sealing`."""
 
     KIND: ClassVar[str] = "destination"
+    SECRETS: ClassVar[tuple[str, ...]] = ("sealed_psk",)
     id: str
     tenant_id: str
     kind: str
@@ -124,6 +126,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="api_key"):
     """
 
     KIND: ClassVar[str] = "api_key"
+    SECRETS: ClassVar[tuple[str, ...]] = ("digest",)
     id: str
     tenant_id: str
     name: str
@@ -138,3 +141,18 @@ Entry = Tenant | Device | Credential | Destination | Geofence | TenantSettings |
 Owned = Device | Credential | Destination | Geofence | TenantSettings | ApiKey
 """Everything that belongs to a tenant."""
 INTEGRATION = "integration"
+
+
+def secret_fields(entry: Entry) -> tuple[str, ...]:
+    """Return the fields nobody is shown, in no log and no audit trail: digests can be tried out, sealed texts opened."""
+    return getattr(entry, "SECRETS", ())
+
+
+def integration_id(tenant_id: str) -> str:
+    """Return the id of the credential that holds a tenant's webhook secret: each tenant has one at most."""
+    return f"{INTEGRATION}.{tenant_id}"
+
+
+def entry_key(entry: Entry) -> str:
+    """Return the key an entry stands under in the topic: `kind/id`."""
+    return f"{entry.KIND}/{entry.id}"

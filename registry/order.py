@@ -61,3 +61,6 @@ class SortedIds:
 
     def __len__(self) -> int:
         return sum(map(len, self._parts))
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)

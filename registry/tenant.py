@@ -1,5 +1,7 @@
 """What identifies a device within its tenant, and the few things a tenant has that are kept as they are."""
 
+from collections.abc import Iterator
+
 from registry.model import DEV_EUI, EXTERNAL_ID, Destination, Device, Entry
 
 TOKEN_DIGEST = "token_digest"  # noqa: S105  the name of a kind of identity
@@ -7,6 +9,9 @@ DEVICE_SOURCE = "device"
 COMPUTED = frozenset(("id", "name", "external_id", EXTERNAL_ID, "dev_eui", TOKEN_DIGEST))
 """Kinds of identity that are not the attribute of that name: an attribute called so is no identity."""
 ALIASES = {EXTERNAL_ID: "external_id", DEV_EUI: "dev_eui"}
+Claim = tuple[str, str, str]
+"""(parent id, or nothing for the whole tenant; kind; value)."""
+
 _SEPARATORS = str.maketrans("", "", "-: ")
 
 
@@ -18,6 +23,24 @@ def plain_dev_eui(value: str) -> str:
 def external_id_of(device: Device) -> str:
     """Return the id integrations know a device by: its own id until another one is set (AC-b04)."""
     return device.attributes.get(EXTERNAL_ID) or device.id
+
+
+def device_claims(device: Device) -> Iterator[Claim]:
+    """Yield everything a device may be found by; nothing is found by an empty value."""
+    return (claim for claim in _every_claim(device) if claim[2])
+
+
+def _every_claim(device: Device) -> Iterator[Claim]:
+    scopes = ("", device.parent_id) if device.parent_id else ("",)
+    for scope in scopes:
+        yield scope, "id", device.id
+        yield scope, "external_id", external_id_of(device)
+        yield scope, "name", device.name
+    for name, value in device.attributes.items():
+        if name == DEV_EUI:
+            yield "", "dev_eui", plain_dev_eui(value)
+        elif name not in COMPUTED:
+            yield "", name, value
 
 
 class Tenancy:

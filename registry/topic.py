@@ -142,6 +142,11 @@ class TopicReader:
         """Tell whether everything that was in the topic has been applied."""
         return not self._waiting and bool(self._next)
 
+    @property
+    def position(self) -> int:
+        """The offset that is read next, of the partition that is furthest."""
+        return max(self._next.values(), default=0)
+
     def step(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for one record and apply it. True when there was something.
 

@@ -6,11 +6,11 @@ Written by one thread (`registry.follower`), read by any number. Nothing of one 
 import hmac
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import msgspec
 
-from registry.contents import Contents, entry_key
+from registry.contents import Contents
 from registry.identify import UNKNOWN, Identified, identify
 from registry.model import (
     INTEGRATION,
@@ -19,9 +19,10 @@ from registry.model import (
     Destination,
     Device,
     Entry,
-    Geofence,
+    Owned,
     Tenant,
     TenantSettings,
+    entry_key,
 )
 from registry.packing import DIGEST, check
 from registry.secrets import digest
@@ -33,11 +34,10 @@ __all__ = ["EVERY_TENANT", "KINDS", "UNKNOWN", "Identified", "RegistryView", "en
 
 log = logging.getLogger(__name__)
 
-KINDS: tuple[str, ...] = tuple(
-    each.KIND for each in (Tenant, Device, Credential, Destination, Geofence, TenantSettings, ApiKey)
-)
+KINDS: tuple[str, ...] = tuple(kind.KIND for kind in get_args(Entry))
 EVERY_TENANT = ""
 E = TypeVar("E", bound=Entry)
+O = TypeVar("O", bound=Owned)  # noqa: E741  O for owned
 _decode = msgspec.json.Decoder(Entry).decode
 _TOLD_OF = frozenset((Device.KIND, Credential.KIND, TenantSettings.KIND))
 _REMEMBERED = 10_000
@@ -201,17 +201,17 @@ class RegistryView:
         """Return the entry of a kind with an id, of whatever tenant."""
         return self._contents.get(kind, id)
 
-    def owned(self, kind: type[E], tenant_id: str) -> tuple[E, ...]:
+    def owned(self, kind: type[O], tenant_id: str) -> tuple[O, ...]:
         """List all of a tenant's entries of a kind, by id."""
         return tuple(self._entries(kind, tenant_id, self._contents.ids(kind, tenant_id, None, 0)))
 
-    def page(self, kind: type[E], tenant_id: str, after: str, limit: int) -> list[E]:
+    def page(self, kind: type[O], tenant_id: str, after: str, limit: int) -> list[O]:
         """List the next `limit` entries of a tenant with ids greater than `after`, by id; fewer: there are no more.
 
         The first listing of a kind in a process puts all ids of that kind in order, seconds for millions; from then on a
         page takes as long as its entries.
         """
-        found: list[E] = []
+        found: list[O] = []
         while len(found) < limit:
             wanted = limit - len(found)
             ids = self._contents.ids(kind, tenant_id, after, wanted)
@@ -221,14 +221,14 @@ class RegistryView:
             after = ids[-1]
         return found
 
-    def _entries(self, kind: type[E], tenant_id: str, ids: Sequence[str]) -> Iterator[E]:
+    def _entries(self, kind: type[O], tenant_id: str, ids: Sequence[str]) -> Iterator[O]:
         contents = self._contents
         for each in ids:
             entry = contents.get(kind, each)
-            if entry is not None and getattr(entry, "tenant_id", None) == tenant_id:  # else it has just left
+            if entry is not None and entry.tenant_id == tenant_id:  # else it has just left
                 yield entry
 
-    def count(self, kind: type[Entry], tenant_id: str) -> int:
+    def count(self, kind: type[Owned], tenant_id: str) -> int:
         """Return how many entries of a kind a tenant has."""
         tenancy = self._contents.tenancies.get(tenant_id)
         return 0 if tenancy is None else tenancy.counts.get(kind.KIND, 0)
@@ -236,6 +236,12 @@ class RegistryView:
     def children(self, gateway_id: str) -> tuple[str, ...]:
         """List the ids of the devices of the gateway's tenant that stand behind it, by id."""
         return self._contents.children(gateway_id)
+
+    def credentials_of(self, device_id: str) -> tuple[Credential, ...]:
+        """List the credentials of the device's tenant that speak for it alone, by id."""
+        contents = self._contents
+        found = (contents.get(Credential, each) for each in contents.credentials_of(device_id))
+        return tuple(each for each in found if each is not None and each.device_id == device_id)
 
     def entries(self) -> Iterator[Entry]:
         """Go through everything there is, in no order; what changes meanwhile is seen before or after the change."""
@@ -246,7 +252,7 @@ class RegistryView:
         found = self._contents.get(TenantSettings, tenant_id)
         if found is not None and found.tenant_id == tenant_id:
             return found
-        return TenantSettings(id=tenant_id, tenant_id=tenant_id)
+        return TenantSettings(id=tenant_id, tenant_id=tenant_id, version=0)
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         """Return a tenant."""

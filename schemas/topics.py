@@ -106,3 +106,8 @@ class Topics:
     def registry(self) -> str:
         """Compacted: one versioned registry object per key `kind/id`."""
         return f"{self.prefix}registry"
+
+    @property
+    def audit(self) -> str:
+        """Every change of the registry: who, when, before and after; in one order, kept for ever. Key: `kind/id`."""
+        return f"{self.prefix}audit"

@@ -3,17 +3,31 @@
 import msgspec
 import pytest
 
-from registry.errors import RegistryRefused
-from registry.model import DEV_EUI, EXTERNAL_ID, INTEGRATION, Device, Tenant
-from registry.rules import (
-    check_psk,
-    find_device,
-    find_tenant,
-    make_credential,
-    make_destination,
-    make_device,
-    make_tenant,
+from registry.draft import Draft
+from registry.errors import Conflict, NotFound, RegistryRefused, Stale
+from registry.model import (
+    DEV_EUI,
+    EXTERNAL_ID,
+    INTEGRATION,
+    Circle,
+    Credential,
+    Device,
+    Polygon,
+    Tenant,
+    TenantSettings,
+    integration_id,
 )
+from registry.rules.access import (
+    create_api_key,
+    create_credential,
+    grants,
+    rotate_credential,
+    rotate_integration_secret,
+)
+from registry.rules.devices import change_device, create_device, find_device, remove_device
+from registry.rules.places import check_area, check_psk, create_destination
+from registry.rules.tenants import change_settings, create_tenant, find_tenant, integration_secret, remove_tenant
+from registry.secrets import digest
 from registry.view import RegistryView, entry_key
 from sources.catalog import source_names
 
@@ -36,14 +50,14 @@ def view() -> RegistryView:
 
 
 def test_the_external_id_is_the_device_id_unless_given(view: RegistryView) -> None:  # AC-b04
-    made = make_device(view, A, "van", {"imei": " 2 ", "serial": ""})
+    made = create_device(Draft(view), A, "van", {"imei": " 2 ", "serial": ""})
     assert made.attributes == {"imei": "2", EXTERNAL_ID: made.id}
-    assert make_device(view, A, "van", {EXTERNAL_ID: "v"}).attributes == {EXTERNAL_ID: "v"}
+    assert create_device(Draft(view), A, "van", {EXTERNAL_ID: "v"}).attributes == {EXTERNAL_ID: "v"}
 
 
 @pytest.mark.parametrize("written", ["70B3D57ED0009999", "70-b3-d5-7e-d0-00-99-99", "70:B3:D5:7E:D0:00:99:99"])
 def test_a_dev_eui_is_stored_in_one_form(view: RegistryView, written: str) -> None:
-    assert make_device(view, A, "van", {DEV_EUI: written}).attributes[DEV_EUI] == "70b3d57ed0009999"
+    assert create_device(Draft(view), A, "van", {DEV_EUI: written}).attributes[DEV_EUI] == "70b3d57ed0009999"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +65,7 @@ def test_a_dev_eui_is_stored_in_one_form(view: RegistryView, written: str) -> No
 )
 def test_what_is_no_dev_eui_is_refused(view: RegistryView, written: str) -> None:
     with pytest.raises(RegistryRefused, match="DevEUI"):
-        make_device(view, A, "van", {DEV_EUI: written})
+        create_device(Draft(view), A, "van", {DEV_EUI: written})
 
 
 @pytest.mark.parametrize(
@@ -67,24 +81,24 @@ def test_what_is_no_dev_eui_is_refused(view: RegistryView, written: str) -> None
 )
 def test_an_id_already_taken_is_refused(view: RegistryView, attributes: dict[str, str], reason: str) -> None:
     with pytest.raises(RegistryRefused, match=reason):
-        make_device(view, A, "van", attributes)
+        create_device(Draft(view), A, "van", attributes)
 
 
 def test_tenants_may_use_the_same_ids(view: RegistryView) -> None:
-    assert make_device(view, A, "theirs", {"serial": "9"}).tenant_id == "a"
+    assert create_device(Draft(view), A, "theirs", {"serial": "9"}).tenant_id == "a"
 
 
 @pytest.mark.parametrize("device_id", ["c", "theirs", "", "a/b", "a b", "x" * 201, "a\u00a0b"])
 def test_an_unusable_device_id_is_refused(view: RegistryView, device_id: str) -> None:
     with pytest.raises(RegistryRefused):
-        make_device(view, A, "van", {}, wanted_id=device_id)
+        create_device(Draft(view), A, "van", {}, wanted_id=device_id)
 
 
 def test_names_are_unique_among_siblings_only(view: RegistryView) -> None:
-    assert make_device(view, A, "child", {}, parent="g2").parent_id == "g2"
+    assert create_device(Draft(view), A, "child", {}, parent="g2").parent_id == "g2"
     for name, parent in (("child", "g"), ("gate", None), ("  ", None)):
         with pytest.raises(RegistryRefused):
-            make_device(view, A, name, {}, parent=parent)
+            create_device(Draft(view), A, name, {}, parent=parent)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +114,7 @@ def test_a_parent_is_a_gateway_of_the_same_tenant_one_level_up(  # AC-a17
     view: RegistryView, parent: str, gateway: bool, reason: str
 ) -> None:
     with pytest.raises(RegistryRefused, match=reason):
-        make_device(view, A, "new", {}, parent=parent, gateway=gateway)
+        create_device(Draft(view), A, "new", {}, parent=parent, gateway=gateway)
 
 
 def test_tenants_and_devices_are_found_by_id_or_name(view: RegistryView) -> None:
@@ -112,7 +126,7 @@ def test_tenants_and_devices_are_found_by_id_or_name(view: RegistryView) -> None
 
 
 def test_a_name_that_several_devices_have_is_not_guessed_at(view: RegistryView) -> None:
-    twin = make_device(view, A, "child", {}, parent="g2")
+    twin = create_device(Draft(view), A, "child", {}, parent="g2")
     view.apply(entry_key(twin), msgspec.json.encode(twin))
     with pytest.raises(RegistryRefused, match="give the id"):
         find_device(view, A, "child")
@@ -123,17 +137,17 @@ def test_a_name_that_several_devices_have_is_not_guessed_at(view: RegistryView) 
 )
 def test_a_tenant_is_not_created_twice(view: RegistryView, name: str, tenant_id: str | None) -> None:
     with pytest.raises(RegistryRefused):
-        make_tenant(view, name, tenant_id)
+        create_tenant(Draft(view), name, tenant_id)
 
 
 def test_an_unknown_source_is_refused_with_those_there_are() -> None:
     with pytest.raises(RegistryRefused, match=", ".join(source_names())):
-        make_credential(A, "nope", "digest")
+        create_credential(Draft(RegistryView()), A, "nope")
 
 
 def test_the_integration_secret_belongs_to_no_single_device(view: RegistryView) -> None:
-    with pytest.raises(RegistryRefused, match="whole tenant"):
-        make_credential(A, INTEGRATION, "digest", view.device("c"))
+    with pytest.raises(RegistryRefused, match="no source 'integration'"):
+        create_credential(Draft(view), A, INTEGRATION, view.device("c"))
 
 
 @pytest.mark.parametrize(
@@ -153,12 +167,12 @@ def test_the_integration_secret_belongs_to_no_single_device(view: RegistryView) 
 )
 def test_what_is_no_webhook_url_is_refused(url: str) -> None:
     with pytest.raises(RegistryRefused):
-        make_destination(A, "webhook", url, (), "")
+        create_destination(Draft(RegistryView()), A, "webhook", url, (), "")
 
 
 @pytest.mark.parametrize("url", ["http://host", "https://host:8443/path?a=b", "http://127.0.0.1:9/", "https://[::1]/x"])
 def test_a_webhook_url_is_kept_as_it_is(url: str) -> None:
-    made = make_destination(A, "webhook", url, ("a", "b", "a"), "")
+    made = create_destination(Draft(RegistryView()), A, "webhook", url, ("a", "b", "a"), "")
     assert made.url == url
     assert made.types == ("a", "b")
 
@@ -167,3 +181,193 @@ def test_a_webhook_url_is_kept_as_it_is(url: str) -> None:
 def test_a_psk_with_control_characters_is_refused(psk: str) -> None:  # BT-c06
     with pytest.raises(RegistryRefused, match="PSK"):
         check_psk(psk)
+
+
+def stored(view: RegistryView, draft: Draft) -> None:
+    """Do to the view what a commit of the draft does."""
+    for change in draft.changes:
+        view.apply(change.key, None if change.after is None else msgspec.json.encode(change.after))
+
+
+def test_every_change_raises_the_version_and_one_that_says_nothing_new_does_not(view: RegistryView) -> None:
+    device = find_device(view, A, "g")
+    draft = Draft(view)
+    renamed = change_device(draft, device, name="gate 1")
+    assert (renamed.version, renamed.name, renamed.attributes) == (device.version + 1, "gate 1", device.attributes)
+    stored(view, draft)
+    unchanged = Draft(view)
+    assert change_device(unchanged, renamed, name="gate 1") == renamed
+    assert not unchanged.changes
+
+
+def test_a_change_made_from_an_older_version_is_stale(view: RegistryView) -> None:
+    device = find_device(view, A, "g")
+    draft = Draft(view)
+    change_device(draft, device, name="first", version=device.version)
+    stored(view, draft)
+    with pytest.raises(Stale, match="version 2") as refused:
+        change_device(Draft(view), device, name="second", version=device.version)
+    assert refused.value.current == 2
+    with pytest.raises(Stale):
+        remove_device(Draft(view), find_device(view, A, "c"), version=7)
+
+
+def test_a_dev_eui_can_be_set_changed_and_taken_away_later(view: RegistryView) -> None:  # AC-b05
+    draft = Draft(view)
+    device = find_device(view, A, "g")
+    device = change_device(draft, device, attributes={DEV_EUI: "70-B3-D5-7E-D0-00-99-99"})
+    assert device.attributes == {"imei": "1", EXTERNAL_ID: "ext", DEV_EUI: "70b3d57ed0009999"}
+    with pytest.raises(Conflict, match="dev_eui"):
+        change_device(draft, device, attributes={DEV_EUI: "70b3d57ed0001234"})
+    assert change_device(draft, device, attributes={DEV_EUI: None}).attributes == {"imei": "1", EXTERNAL_ID: "ext"}
+
+
+def test_a_device_keeps_its_own_ids_when_it_is_changed(view: RegistryView) -> None:
+    device = find_device(view, A, "g")
+    assert change_device(Draft(view), device, attributes={"imei": "1", "custom1": "x"}).attributes["custom1"] == "x"
+
+
+def test_the_parent_gateway_is_set_and_changed_under_the_same_rules(view: RegistryView) -> None:  # AC-b06
+    child = find_device(view, A, "c")
+    assert change_device(Draft(view), child, parent="g2").parent_id == "g2"
+    assert change_device(Draft(view), child, parent=None).parent_id == ""
+    assert change_device(Draft(view), child, parent=None, gateway=True).gateway
+    with pytest.raises(RegistryRefused, match="one level"):
+        change_device(Draft(view), child, gateway=True)
+    with pytest.raises(RegistryRefused, match="one level"):
+        change_device(Draft(view), find_device(view, A, "g2"), parent="g")
+    with pytest.raises(RegistryRefused, match="one level"):
+        change_device(Draft(view), find_device(view, A, "g2"), parent="g2")
+    with pytest.raises(NotFound):
+        change_device(Draft(view), child, parent="theirs")
+
+
+def test_a_gateway_with_devices_behind_it_stays_one_and_stays(view: RegistryView) -> None:  # AC-b06
+    gate = find_device(view, A, "g")
+    with pytest.raises(Conflict, match="devices behind it"):
+        change_device(Draft(view), gate, gateway=False)
+    with pytest.raises(Conflict, match="1 devices behind it"):
+        remove_device(Draft(view), gate)
+    draft = Draft(view)
+    remove_device(draft, find_device(view, A, "c"))
+    remove_device(draft, gate)
+    assert [change.key for change in draft.changes] == ["device/c", "device/g"]
+
+
+def test_a_removed_device_takes_its_credentials_along(view: RegistryView) -> None:
+    draft = Draft(view)
+    created, _ = create_credential(draft, A, "device", find_device(view, A, "g2"))
+    other, _ = create_credential(draft, A, "device", find_device(view, A, "c"))
+    stored(view, draft)
+    draft = Draft(view)
+    remove_device(draft, find_device(view, A, "g2"))
+    assert {change.key for change in draft.changes} == {"device/g2", f"credential/{created.id}"}
+    stored(view, draft)
+    assert view.credential(other.id) == other
+
+
+def test_two_rows_of_one_draft_cannot_claim_one_id(view: RegistryView) -> None:
+    draft = Draft(view)
+    create_device(draft, A, "one", {"imei": "77"})
+    with pytest.raises(Conflict, match="imei"):
+        create_device(draft, A, "two", {"imei": "77"})
+    with pytest.raises(Conflict, match="already"):
+        create_device(draft, A, "one", {})
+    remove_device(draft, find_device(draft, A, "one"))
+    create_device(draft, A, "one", {"imei": "77"})
+
+
+def test_what_a_draft_has_removed_is_free_again(view: RegistryView) -> None:
+    draft = Draft(view)
+    remove_device(draft, find_device(view, A, "c"))
+    assert create_device(draft, A, "new", {DEV_EUI: "70b3d57ed0001234"}, parent="g").parent_id == "g"
+    assert len(draft.children("g")) == 1
+
+
+def test_a_rotated_secret_opens_beside_the_new_one_until_its_time_is_over(view: RegistryView) -> None:  # AC-b09
+    draft = Draft(view)
+    created, first = create_credential(draft, A, "device")
+    rotated, second = rotate_credential(draft, created, overlap_s=60)
+    assert rotated.id == created.id
+    now = rotated.former_until_us - 60_000_000
+    assert rotated.opens_with(digest(first), now)
+    assert rotated.opens_with(digest(second), now)
+    assert not rotated.opens_with(digest(first), rotated.former_until_us)
+    third, _ = rotate_credential(draft, rotated, overlap_s=0)
+    assert not third.opens_with(digest(second), now)
+    assert not third.opens_with("", now)
+    with pytest.raises(RegistryRefused, match="overlap"):
+        rotate_credential(draft, rotated, overlap_s=-1)
+
+
+def test_the_integration_secret_is_one_per_tenant_generated_and_regenerated(view: RegistryView) -> None:  # AC-b07
+    assert integration_secret(view, A) is None
+    draft = Draft(view)
+    first, one = rotate_integration_secret(draft, A)
+    second, two = rotate_integration_secret(draft, A)
+    assert first.id == second.id == integration_id("a")
+    assert one != two
+    assert integration_secret(draft, A) == second
+    assert [each.id for each in draft.owned(Credential, "a")] == [first.id]
+
+
+def test_a_tenant_goes_only_when_nothing_of_it_is_left(view: RegistryView) -> None:
+    with pytest.raises(Conflict, match="still has devices"):
+        remove_tenant(Draft(view), B)
+    draft = Draft(view)
+    rotate_integration_secret(draft, B)
+    create_api_key(draft, B, "ci", ["devices:read"])
+    remove_device(draft, find_device(view, B, "theirs"))
+    remove_tenant(draft, B)
+    stored(view, draft)
+    assert view.tenant("b") is None
+    assert not view.owned(Credential, "b")
+    assert not view.devices("b")
+
+
+def test_settings_name_sources_that_exist_and_carry_a_version(view: RegistryView) -> None:
+    draft = Draft(view)
+    made = change_settings(draft, A, ["ttn", "flespi", "flespi"], version=0)
+    assert made == TenantSettings(id="a", tenant_id="a", auto_register=("flespi", "ttn"))
+    with pytest.raises(Stale):
+        change_settings(draft, A, [], version=0)
+    with pytest.raises(RegistryRefused, match="no source 'nope'"):
+        change_settings(draft, A, ["nope"])
+
+
+def test_an_api_key_has_known_scopes_and_a_time_to_come(view: RegistryView) -> None:
+    draft = Draft(view)
+    key, secret = create_api_key(draft, A, "ci", ["devices:write", "devices:write"])
+    assert key.scopes == ("devices:write",)
+    assert key.digest == digest(secret)
+    for scopes, expires in ((["nope"], 0), ([], 0), (["*"], 1)):
+        with pytest.raises(RegistryRefused):
+            create_api_key(draft, A, "ci", scopes, expires)
+    assert grants(key.scopes, "devices:read")
+    assert not grants(key.scopes, "tenants:read")
+    assert grants(("*",), "tenants:write")
+    assert not grants(("devices:read",), "devices:write")
+
+
+SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "area",
+    [
+        Circle(91, 0, 1),
+        Circle(0, 181, 1),
+        Circle(0, 0, 0),
+        Circle(0, 0, float("nan")),
+        Circle(float("nan"), 0, 5),
+        Polygon(()),
+        Polygon((SQUARE[:3],)),
+        Polygon((((0.0, 0.0), (1.0, 0.0), (0.0, 0.0), (0.0, 0.0)),)),
+        Polygon((SQUARE, ((0.0, 0.0), (1.0, 0.0), (1.0, 95.0), (0.0, 0.0)))),
+    ],
+)
+def test_what_is_no_area_is_refused(area: Circle | Polygon) -> None:
+    with pytest.raises(RegistryRefused):
+        check_area(area)
+    check_area(Polygon((SQUARE,)))
+    check_area(Circle(52.5, 13.4, 50))
