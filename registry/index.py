@@ -7,13 +7,15 @@ replaced by another: a reader in another thread sees it before or after, never i
 import heapq
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 _BUCKETS = 1 << 16
 _LAST = _BUCKETS - 1
 _HIGH = 0xFFFFFFFF << 32
 _LOW = 0xFFFFFFFF
 _EMPTY = array("Q")
+K = TypeVar("K", bound=Hashable)
 
 
 class Index:
@@ -24,32 +26,49 @@ class Index:
     def __init__(self) -> None:
         self._buckets = [_EMPTY] * _BUCKETS
 
-    def candidates(self, key: Hashable) -> tuple[int, ...]:
-        """List the rows that may be meant; most often none or one."""
+    def first(self, key: Hashable) -> int:
+        """Return the row that is meant, most often; -1: none is."""
         number = hash(key)
         bucket = self._buckets[number & _LAST]
         wanted = (number << 16) & _HIGH
         at = bisect_left(bucket, wanted)
-        try:
-            first = bucket[at]
-        except IndexError:
-            return ()
-        if first & _HIGH != wanted:
-            return ()
-        found = [first & _LOW]
-        for entry in bucket[at + 1 :]:
-            if entry & _HIGH != wanted:
-                break
-            found.append(entry & _LOW)
-        return tuple(found)
+        if at == len(bucket):
+            return -1
+        found = bucket[at] - wanted
+        return found if found <= _LOW else -1
+
+    def candidates(self, key: Hashable) -> list[int]:
+        """List all rows that may be meant; most often none or one."""
+        number = hash(key)
+        bucket = self._buckets[number & _LAST]
+        wanted = (number << 16) & _HIGH
+        behind = bisect_left(bucket, wanted + _LOW + 1)
+        return [entry & _LOW for entry in bucket[bisect_left(bucket, wanted) : behind]]
+
+    def add_all(self, keys: Iterable[K], ordinal: int) -> Sequence[K]:
+        """Add an entry for each key that no other row may be meant by, and return the other keys."""
+        buckets = self._buckets
+        left: list[K] = []
+        for key in keys:
+            number = hash(key)
+            bucket = buckets[number & _LAST]
+            wanted = (number << 16) & _HIGH
+            at = bisect_left(bucket, wanted)
+            if at < len(bucket) and bucket[at] - wanted <= _LOW:
+                left.append(key)
+                continue
+            changed = bucket[:]
+            changed.insert(at, wanted | ordinal)
+            buckets[number & _LAST] = changed
+        return left
 
     def add(self, key: Hashable, ordinal: int) -> None:
-        """Add an entry, even if there is one like it."""
+        """Add an entry beside those there are."""
         number = hash(key)
         bucket = self._buckets[number & _LAST]
         wanted = (number << 16) & _HIGH
         changed = bucket[:]
-        changed.insert(bisect_left(bucket, wanted), wanted | ordinal)
+        changed.insert(bisect_left(bucket, wanted | ordinal), wanted | ordinal)
         self._buckets[number & _LAST] = changed
 
     def remove(self, key: Hashable, ordinal: int) -> None:
@@ -64,7 +83,8 @@ class Index:
         number = hash(key)
         high = (number << 16) & _HIGH
         changed = self._buckets[number & _LAST][:]
-        changed[changed.index(high | ordinal)] = high | by
+        changed.remove(high | ordinal)
+        changed.insert(bisect_left(changed, high | by), high | by)
         self._buckets[number & _LAST] = changed
 
     def __len__(self) -> int:

@@ -226,11 +226,11 @@ def _text(digest: bytes) -> str:
 
 def check(entry: Entry) -> None:
     """Raise ValueError when an entry holds a number too large to be packed."""
+    sound = True
     if isinstance(entry, Device):
-        numbers: tuple[int, ...] = (entry.version,)
+        sound = -_LARGEST <= entry.version <= _LARGEST
     elif isinstance(entry, Credential):
         numbers = (entry.version, entry.former_until_us, entry.created_us)
-    else:
-        return
-    if not all(-_LARGEST <= number <= _LARGEST for number in numbers):
+        sound = min(numbers) >= -_LARGEST and max(numbers) <= _LARGEST
+    if not sound:
         raise ValueError("a number has more than 64 bits")

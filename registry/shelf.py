@@ -4,7 +4,7 @@ Written by one thread, read by any number. The row decides and the index propose
 index, then exchanges the row, then removes the old claims, so every lookup sees the row before or after, in one step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -51,19 +51,28 @@ class Shelf(Generic[R]):
 
     def find(self, key: Key) -> R | None:
         """Return the row a key means; of several the first by id."""
+        ordinal = self._index.first(key)
+        if ordinal < 0:
+            return None
+        packed = self._rows[ordinal]
+        if packed is not None:
+            row = self._decode(packed)
+            if row.holds(key):
+                return row
+        return self._search(key)
+
+    def _search(self, key: Key) -> R | None:
+        """Find a row whose hash is not the only one of its kind, or that is being changed by the writer."""
         while True:
             candidates = self._index.candidates(key)
             for ordinal in candidates:
                 packed = self._rows[ordinal]
-                if packed is not None:
-                    row = self._decode(packed)
-                    if row.holds(key):
-                        return row
-            if not candidates:
-                return None
-            for row in self._others(key):
-                return row
-            if self._index.candidates(key) == candidates:  # else it was changed while we looked
+                row = None if packed is None else self._decode(packed)
+                if row is not None and row.holds(key):
+                    return row
+            for other in self._others(key):
+                return other
+            if self._index.candidates(key) == candidates:  # else the writer was here meanwhile
                 return None
 
     def all(self, key: Key) -> tuple[R, ...]:
@@ -85,9 +94,7 @@ class Shelf(Generic[R]):
         ordinal = self._place(row.id)
         if ordinal < 0:
             ordinal = self._new_place()
-            self._index.add(row.id, ordinal)
-            for key in row.claims():
-                self._claim(key, row.id, ordinal)
+            self._claim_all([row.id, *row.claims()], row.id, ordinal)
             self._rows[ordinal] = packed
             return None
         before = self._rows[ordinal]
@@ -96,8 +103,7 @@ class Shelf(Generic[R]):
         if packed == before:
             return former
         new, old = set(row.claims()), set(former.claims())
-        for key in new - old:
-            self._claim(key, row.id, ordinal)
+        self._claim_all(new - old, row.id, ordinal)
         self._rows[ordinal] = packed
         for key in old - new:
             self._release(key, row.id, ordinal)
@@ -119,6 +125,8 @@ class Shelf(Generic[R]):
         return former
 
     def _place(self, row_id: str) -> int:
+        if self._index.first(row_id) < 0:
+            return -1
         for ordinal in self._index.candidates(row_id):
             packed = self._rows[ordinal]
             if packed is not None and self._decode(packed).id == row_id:
@@ -131,7 +139,12 @@ class Shelf(Generic[R]):
         self._rows.append(None)
         return len(self._rows) - 1
 
-    def _claim(self, key: Key, row_id: str, ordinal: int) -> None:
+    def _claim_all(self, keys: Iterable[Key], row_id: str, ordinal: int) -> None:
+        for key in self._index.add_all(keys, ordinal):
+            self._claim_too(key, row_id, ordinal)
+
+    def _claim_too(self, key: Key, row_id: str, ordinal: int) -> None:
+        """Add a claim where there is one with the same hash, most often because it is the same claim."""
         claimants = self._contested.get(key)
         if claimants is not None:
             first = claimants.first()
