@@ -33,13 +33,13 @@ class Shelf(Generic[R]):
         """`contested` is told the key and both ids when a value that had one claimant has two."""
         self._decode = decode
         self._told = contested
-        self._rows: list[bytes | None] = []
+        self._rows: list[bytes | None] = [None]  # numbers begin at 1
         self._free: list[int] = []
         self._index = Index()
         self._contested: dict[Key, Claimants] = {}
 
     def __len__(self) -> int:
-        return len(self._rows) - len(self._free)
+        return len(self._rows) - 1 - len(self._free)
 
     def __iter__(self) -> Iterator[R]:
         """Go through all rows, in no order; what changes meanwhile is seen before or after."""
@@ -52,7 +52,7 @@ class Shelf(Generic[R]):
     def find(self, key: Key) -> R | None:
         """Return the row a key means; of several the first by id."""
         ordinal = self._index.first(key)
-        if ordinal < 0:
+        if not ordinal:
             return None
         packed = self._rows[ordinal]
         if packed is not None:
@@ -92,7 +92,7 @@ class Shelf(Generic[R]):
         """Add or replace a row, and return the one it replaces."""
         packed = _pack(row)
         ordinal = self._place(row.id)
-        if ordinal < 0:
+        if not ordinal:
             ordinal = self._new_place()
             self._claim_all([row.id, *row.claims()], row.id, ordinal)
             self._rows[ordinal] = packed
@@ -112,7 +112,7 @@ class Shelf(Generic[R]):
     def drop(self, row_id: str) -> R | None:
         """Remove a row and return it."""
         ordinal = self._place(row_id)
-        if ordinal < 0:
+        if not ordinal:
             return None
         packed = self._rows[ordinal]
         assert packed is not None
@@ -125,13 +125,11 @@ class Shelf(Generic[R]):
         return former
 
     def _place(self, row_id: str) -> int:
-        if self._index.first(row_id) < 0:
-            return -1
         for ordinal in self._index.candidates(row_id):
             packed = self._rows[ordinal]
             if packed is not None and self._decode(packed).id == row_id:
                 return ordinal
-        return -1
+        return 0
 
     def _new_place(self) -> int:
         if self._free:
