@@ -16,7 +16,8 @@ _SHARDS = 1 << _SHARD_BITS
 _SHARD = _SHARDS - 1
 _LOW = 0xFFFFFFFF
 _SMALLEST = 8
-_NOTHING = array("Q", [0])
+_FREE = (0,)
+_NOTHING = array("Q", _FREE)
 _GONE = 1 << 32
 """Stands where an entry was, so that what was put behind it is still found."""
 
@@ -27,16 +28,20 @@ class Index:
     A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken.
     """
 
-    __slots__ = ("_live", "_tables", "_used")
+    __slots__ = ("_gone", "_room", "_tables")
 
     def __init__(self) -> None:
         self._tables = [_NOTHING] * _SHARDS
-        self._used = [0] * _SHARDS
-        """Slots that are not free."""
-        self._live = [0] * _SHARDS
+        self._room = [0] * _SHARDS
+        """How many free slots may still be taken."""
+        self._gone = [0] * _SHARDS
+        """How many slots hold nothing but the place of an entry that is gone."""
 
     def __len__(self) -> int:
-        return sum(self._live)
+        return sum(map(self._live, range(_SHARDS)))
+
+    def _live(self, shard: int) -> int:
+        return len(self._tables[shard]) * 2 // 3 - self._room[shard] - self._gone[shard]
 
     def first(self, key: Hashable) -> int:
         """Return the number that is meant, most often; 0: there is none."""
@@ -69,48 +74,44 @@ class Index:
 
     def add_all(self, keys: Iterable[K], number: int) -> Sequence[K]:
         """Add an entry for each key that nothing else may be meant by, and return the other keys."""
-        tables, used = self._tables, self._used
+        tables, room = self._tables, self._room
         left: list[K] = []
         for key in keys:
             hashed = hash(key)
             shard = hashed & _SHARD
-            table = tables[shard]
-            if (used[shard] + 1) * 3 > len(table) * 2:
-                table = self._grow(shard)
+            table = tables[shard] if room[shard] else self._grow(shard)
             tag = hashed >> _SHARD_BITS & _LOW
-            last = len(table) - 1
-            slot = tag & last
-            while entry := table[slot]:
-                if entry >> 32 == tag and entry & _LOW:
+            slot = tag & len(table) - 1
+            if table[slot]:
+                slot = _free(table, tag, slot)
+                if slot < 0:
                     left.append(key)
-                    break
-                slot = slot + 1 & last
-            else:
-                table[slot] = tag << 32 | number
-                used[shard] += 1
-                self._live[shard] += 1
+                    continue
+            table[slot] = tag << 32 | number
+            room[shard] -= 1
         return left
 
     def add(self, key: Hashable, number: int) -> None:
         """Add an entry beside those there are."""
         hashed = hash(key)
         shard = hashed & _SHARD
-        table = self._tables[shard]
-        if (self._used[shard] + 1) * 3 > len(table) * 2:
-            table = self._grow(shard)
+        table = self._tables[shard] if self._room[shard] else self._grow(shard)
         tag = hashed >> _SHARD_BITS & _LOW
-        _put(table, tag << 32 | number)
-        self._used[shard] += 1
-        self._live[shard] += 1
+        last = len(table) - 1
+        slot = tag & last
+        while table[slot]:
+            slot = slot + 1 & last
+        table[slot] = tag << 32 | number
+        self._room[shard] -= 1
 
     def remove(self, key: Hashable, number: int) -> None:
         """Remove one such entry. Raises KeyError when there is none."""
         shard = hash(key) & _SHARD
         self._tables[shard][self._slot(key, number)] = _GONE
-        self._live[shard] -= 1
-        if not self._live[shard]:
+        self._gone[shard] += 1
+        if not self._live(shard):
             self._tables[shard] = _NOTHING
-            self._used[shard] = 0
+            self._room[shard] = self._gone[shard] = 0
 
     def replace(self, key: Hashable, number: int, by: int) -> None:
         """Let a key mean another number, in one step. Raises KeyError when there is no such entry."""
@@ -132,29 +133,33 @@ class Index:
         raise KeyError(key)
 
     def _grow(self, shard: int) -> "array[int]":
-        """Make room for one more by another table: of twice the size, unless what fills this one are entries gone."""
+        """Make room by another table: of twice the size, unless it is entries gone that fill this one."""
+        live = self._live(shard)
         size = _SMALLEST
-        while self._live[shard] * 2 >= size:
+        while live * 2 >= size:
             size *= 2
-        table = array("Q", bytes(8 * size))
+        table = array("Q", _FREE) * size
         last = size - 1
         for entry in filter(None, self._tables[shard]):
-            if entry & _LOW:
+            if entry != _GONE:
                 slot = entry >> 32 & last
                 while table[slot]:
                     slot = slot + 1 & last
                 table[slot] = entry
         self._tables[shard] = table
-        self._used[shard] = self._live[shard]
+        self._room[shard] = size * 2 // 3 - live
+        self._gone[shard] = 0
         return table
 
 
-def _put(table: "array[int]", entry: int) -> None:
+def _free(table: "array[int]", tag: int, slot: int) -> int:
+    """Return the next free slot; -1: an entry with the same tag stands before it."""
     last = len(table) - 1
-    slot = entry >> 32 & last
-    while table[slot]:
+    while entry := table[slot]:
+        if entry >> 32 == tag and entry != _GONE:
+            return -1
         slot = slot + 1 & last
-    table[slot] = entry
+    return slot
 
 
 class Claimants:
