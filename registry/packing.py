@@ -227,11 +227,10 @@ def _text(digest: bytes) -> str:
 
 def check(entry: Entry) -> None:
     """Raise ValueError when an entry has no id, or holds a number too large to be packed."""
-    sound = bool(entry.id)
+    numbers: tuple[int, ...] = ()
     if isinstance(entry, Device):
-        sound = sound and -_LARGEST <= entry.version <= _LARGEST
+        numbers = (entry.version,)
     elif isinstance(entry, Credential):
         numbers = (entry.version, entry.former_until_us, entry.created_us)
-        sound = min(numbers) >= -_LARGEST and max(numbers) <= _LARGEST
-    if not sound:
+    if not entry.id or (numbers and not -_LARGEST <= min(numbers) <= max(numbers) <= _LARGEST):
         raise ValueError("there is no id, or a number of more than 64 bits")
