@@ -4,7 +4,7 @@ import itertools
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from registry import identify as identify_module
 from registry import index as index_module
 from registry import view as view_module
+from registry.index import Index
 from registry.model import (
     DEV_EUI,
     EXTERNAL_ID,
@@ -29,6 +30,7 @@ from registry.model import (
     Tenant,
     TenantSettings,
 )
+from registry.packing import CredentialRow
 from registry.secrets import digest
 from registry.view import EVERY_TENANT, UNKNOWN, Identified, RegistryView, entry_key
 from schemas.times import now_us
@@ -513,6 +515,45 @@ def test_a_revoked_credential_opens_nothing_though_others_ask_for_it_at_that_ver
         stop.set()
         for reader in readers:
             reader.join()
+
+
+def test_what_a_reader_found_before_a_revocation_is_not_remembered_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = put(RegistryView(), Credential(id="c", tenant_id="a", source="flespi", digest=digest("s")))
+    unpack = view._contents.credential
+
+    def revoked_meanwhile(row: CredentialRow | None) -> Credential | None:
+        found = unpack(row)
+        view.apply("credential/c", None)
+        return found
+
+    monkeypatch.setattr(view._contents, "credential", revoked_meanwhile)
+    view.credential_for("flespi", False, "s")
+    assert view.credential_for("flespi", False, "s") is None
+
+
+def test_a_reader_overtaken_by_the_writer_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = put(RegistryView(), device("d1", imei="1"), device("d2", imei="1"))
+    first, candidates = Index.first, Index.candidates
+    pending = ["device/d1"]
+
+    def overtaken(index: Index, key: Hashable) -> list[int]:
+        found = candidates(index, key)
+        if pending and key != "d1":
+            view.apply(pending.pop(), None)
+        return found
+
+    monkeypatch.setattr(Index, "first", lambda index, key: first(index, key) if key == "d1" else 2**31)
+    monkeypatch.setattr(Index, "candidates", overtaken)
+    view._contents.devices._rows = Absent(view._contents.devices._rows)
+    assert view.identify("a", "", (Identity("imei", "1"),), "").device_id == "d2"
+    assert not pending
+
+
+class Absent(list[bytes | None]):
+    """Rows of which the last is gone."""
+
+    def __getitem__(self, number: int) -> bytes | None:  # type: ignore[override]
+        return None if number == 2**31 else super().__getitem__(number)
 
 
 def test_only_so_many_secrets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
