@@ -17,6 +17,7 @@ from ingress.endpoint import Door
 from ingress.intake import Intake
 from ingress.metrics import IngressMetrics
 from ingress.producer import Producer
+from ingress.published import CATALOG, catalog_routes
 from ingress.rejected import RejectedStore
 from ingress.spool import Spool
 from registry.view import RegistryView
@@ -24,6 +25,8 @@ from sources.contract import Source
 from sources.routes import routes
 
 PROBES = ("/healthz", "/readyz", "/metrics")
+TAKEN = (*PROBES, CATALOG)
+"""Paths that no source can have."""
 
 
 class Registry(Protocol):
@@ -84,9 +87,8 @@ def build_app(
                 templated.append(Route(path, endpoint=door))
             else:
                 doors[path] = door
-    starlette = Starlette(
-        routes=[*_probes(registry, intake, metrics), *templated], lifespan=_lifespan(intake, rejected)
-    )
+    ours = [*_probes(registry, intake, metrics), *catalog_routes(settings, sources)]
+    starlette = Starlette(routes=[*ours, *templated], lifespan=_lifespan(intake, rejected))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
 
@@ -99,7 +101,7 @@ def _plan(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Source
     for template, name in [*declared, *mapped]:
         if name not in sources:
             raise FleetlineError(f"path_map sends {template} to {name!r}; there are: {', '.join(sources)}")
-        if template in PROBES or not template.startswith("/") or plan.setdefault(template, sources[name]).name != name:
+        if template in TAKEN or not template.startswith("/") or plan.setdefault(template, sources[name]).name != name:
             raise FleetlineError(f"{template} cannot be a path of {name}: it is taken, or does not begin with a slash")
     return plan
 

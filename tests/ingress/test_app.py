@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from fleetline.settings import Settings
 from ingress.app import build_app
 from ingress.producer import MemoryProducer
-from registry.model import INTEGRATION, Credential, Entry, Tenant
+from registry.model import INTEGRATION, Credential, Entry, Tenant, integration_id
 from registry.secrets import digest, new_secret
 from registry.view import RegistryView, entry_key
 from sources.catalog import load_source, load_sources
@@ -55,7 +55,7 @@ class Door:
     def credential(self, source: str, device: str = "", tenant: str = TENANT) -> str:
         secret = new_secret()
         made = Credential(
-            id=f"c-{len(self.credential_ids)}",
+            id=integration_id(tenant) if source == INTEGRATION else f"c-{len(self.credential_ids)}",
             tenant_id=tenant,
             source=source,
             digest=digest(secret),
