@@ -135,7 +135,9 @@ def connect(
         from sources.catalog import load_source
 
         declared = load_source(source)
-        device = find_device(store.view, chosen_tenant(store.view, tenant), wanted)
+        device = store.view.device(wanted) if tenant is None else None
+        if device is None:
+            device = find_device(store.view, chosen_tenant(store.view, tenant), wanted)
         secret = rotate_token(store, declared, device) if rotate else None
         found = connection(
             settings,
@@ -164,4 +166,4 @@ def _print_connection(found: "Connection") -> None:
         click.echo(f"\n# {example.title}{f' ({example.note})' if example.note else ''}\n{example.command}")
     click.echo("\n# Webhooks of the tenant: LoRaWAN networks and other platforms, opened by `fleetline tenant secret`")
     for webhook in found.webhooks:
-        click.echo(f"{webhook.title}: {webhook.url}   {webhook.header.format(secret='<secret>')}")
+        click.echo(f"{webhook.title}: {webhook.url}   {webhook.header.replace('{secret}', '<secret>')}")

@@ -114,6 +114,10 @@ def connection(
 
 def _message(source: Source, who: Recipient, secret: str | None, has_secret: bool) -> str:
     kind, command = secret_kind(source), make_secret(source, who)
+    if kind == "credential" and who.device_id:
+        command += (
+            f" (for this device alone), {make_secret(source, Recipient(who.tenant_id))} (for all of the tenant's)"
+        )
     if secret is not None:
         return f"The {kind} is shown this once: copy it now."
     if not has_secret:

@@ -35,6 +35,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     found_by: tuple[str, ...]
     """Kinds of the ids that are in it."""
     only_events: bool
+    had_defects: bool
+    """Some items of the sample were left out."""
     for_device: bool
     """It was made for a credential of one device."""
 
@@ -66,6 +68,7 @@ def _plainness(source: Source, who: Recipient, shown: Shown) -> tuple[Any, ...]:
         not shown.reaches_it if who.device_id else shown.for_device,
         shown.route != routes(source)[0],
         shown.only_events,
+        shown.had_defects,
         not shown.is_json,
         len(shown.body),
         shown.query,
@@ -123,6 +126,7 @@ def _shown(source: Source, sample: Sample, who: Recipient) -> Shown | None:
         names_recipient=all(_is_recipients(reading, who) for reading in readings),
         found_by=tuple(dict.fromkeys(identity.kind for reading in readings for identity in reading.identities)),
         only_events=all(reading.event_type for reading in readings),
+        had_defects=bool(sample.quarantined),
         for_device=bool(sample.credential),
     )
 

@@ -19,12 +19,14 @@ def tokens_of(view: "RegistryView", source: "Source", device: "Device") -> "list
 
 
 def has_secret(view: "RegistryView", source: "Source", device: "Device") -> bool:
-    """Tell whether anything opens the source for this device: its own token or, for webhooks, its tenant's secret."""
+    """Tell whether anything opens the source for this device: a token of its own, or what speaks for the whole tenant."""
     from registry.model import Credential, integration_id
 
+    if tokens_of(view, source, device):
+        return True
     if source.tenant_secret and view.get(Credential, integration_id(device.tenant_id)) is not None:
         return True
-    return bool(tokens_of(view, source, device))
+    return any(each.source == source.name and not each.device_id for each in view.credentials(device.tenant_id))
 
 
 def rotate_token(store: "RegistryStore", source: "Source", device: "Device") -> str:
