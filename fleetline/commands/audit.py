@@ -25,21 +25,39 @@ _POLL_S = 1.0
 @click.command("audit")
 @click.option("--tenant", default="", metavar="ID|NAME", help="Of one tenant; one that was deleted, too.")
 @click.option("--kind", type=click.Choice(KINDS), help="Of one kind of object.")
-@click.option("--object", "object_", default="", metavar="ID|NAME", help="Of one object, by its id or a name it has or had.")
-@click.option("--actor", default="", metavar="TEXT", help="Made by whose name begins so: `cli:`, `cli:ada@desk`, `api-key:…`.")
-@click.option("--since", "since_us", type=Since(), default=0, metavar="TIME|AGO", help="From then on: 2026-03-01T08:00:00Z, or 24h.")
+@click.option(
+    "--object", "object_", default="", metavar="ID|NAME", help="Of one object, by its id or a name it has or had."
+)
+@click.option(
+    "--actor", default="", metavar="TEXT", help="Made by whose name begins so: `cli:`, `cli:ada@desk`, `api-key:…`."
+)
+@click.option(
+    "--since",
+    "since_us",
+    type=Since(),
+    default=0,
+    metavar="TIME|AGO",
+    help="From 2026-03-01T08:00:00Z on, or the last 24h.",
+)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The latest so many.")
 @click.option("--follow", is_flag=True, help="Go on with what is changed from now on. With --json one object per line.")
 @common_options
 def command(
-    tenant: str, kind: str | None, object_: str, actor: str, since_us: int, limit: int, follow: bool,
-    data: Path | None, as_json: bool,
+    tenant: str,
+    kind: str | None,
+    object_: str,
+    actor: str,
+    since_us: int,
+    limit: int,
+    follow: bool,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     """Show the changes of the registry, the latest last: who, when, what, and each field before → after.
 
-    Every change is here, by whatever way it was made: this command line, the admin API, auto-registration. It is written together
-    with the change or not at all, kept for ever, and in ClickHouse about a second later, where `fleetline sql` can ask for more of
-    it (table `audit`). Of secrets it says only that there is one, and when it was replaced.
+    Every change is here, by whatever way it was made: this command line, the admin API, auto-registration. It is written with the
+    change or not at all, kept for ever, and in ClickHouse about a second later, where `fleetline sql` can ask for more of it
+    (table `audit`). Of secrets it says only that there is one, and when it was replaced.
 
     \b
     fleetline audit --since 24h
