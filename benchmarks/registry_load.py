@@ -90,7 +90,7 @@ def bare(settings: Settings, expected: int) -> dict[str, Any]:
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
     decode = msgspec.json.Decoder(Entry).decode
-    consumer = Consumer({**settings.kafka_config(), "group.id": "bench-bare", "isolation.level": "read_committed"})
+    consumer = Consumer({**settings.kafka_config(), "group.id": "bench-bare", "fetch.message.max.bytes": 4_194_304})
     started, cpu, read = time.perf_counter(), time.process_time(), 0
     consumer.assign([TopicPartition(settings.topics.registry, 0, OFFSET_BEGINNING)])
     while read < expected:
