@@ -41,9 +41,10 @@ def list_all(data: Path | None, as_json: bool) -> None:
 
 @command.command("secret")
 @click.argument("tenant", required=False)
+@click.option("--at-once", is_flag=True, help="End the former one now: it has leaked.")
 @common_options
-def secret(tenant: str | None, data: Path | None, as_json: bool) -> None:
-    """Give TENANT (id or name) a new webhook secret; the former one opens nothing any more.
+def secret(tenant: str | None, at_once: bool, data: Path | None, as_json: bool) -> None:
+    """Give TENANT (id or name) its webhook secret, or a new one; the former one opens for a day more.
 
     The secret is printed once and cannot be shown again. It goes into `X-Webhook-Secret: …` or `Authorization: Bearer …`.
     """
@@ -52,7 +53,7 @@ def secret(tenant: str | None, data: Path | None, as_json: bool) -> None:
 
         owner = chosen_tenant(store.view, tenant)
         urls = webhook_urls(settings, owner.id)
-        made = store.rotate_tenant_secret(owner)
+        made = store.rotate_tenant_secret(owner, overlap_s=0) if at_once else store.rotate_tenant_secret(owner)
     if as_json:
         print_json({"tenant_id": owner.id, "secret": made, "urls": urls})
         return
