@@ -1,5 +1,7 @@
 """Keeps a component's view of the registry up to date: a thread that follows the topic."""
 
+import contextlib
+import ctypes
 import logging
 import threading
 import time
@@ -154,6 +156,13 @@ class RegistryFollower:
                 if self._copy is not None:
                     self._copy.complete()
                 progress.end(len(self.view))
+                give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Return to the system what the C library keeps free: after a long reading a fifth of the process. glibc only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Progress:

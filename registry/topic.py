@@ -73,9 +73,8 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
                 "isolation.level": "read_committed",  # what a writer gave up is never seen
-                "queued.max.messages.kbytes": 16_384,  # memory; enough to read ahead while entries are applied, if
+                "queued.max.messages.kbytes": 8_192,  # memory; enough to read ahead while entries are applied, if
                 "fetch.queue.backoff.ms": 10,  # a full queue does not stop it for a second
-                "fetch.message.max.bytes": 4_194_304,
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
