@@ -51,7 +51,7 @@ def test_help_lists_every_command_at_once() -> None:
     shown = fleetline("--help").stdout.decode()
     for path in COMMANDS.glob("*.py"):
         if path.stem != "__init__":
-            assert f"\n  {path.stem} " in shown
+            assert f"\n  {path.stem.replace('_', '-')} " in shown
 
 
 @pytest.mark.parametrize("command", [path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__"])
