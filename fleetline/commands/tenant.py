@@ -177,12 +177,11 @@ def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path
         _revoke_secret(tenant, data, as_json=as_json)
         return
     with open_registry(data) as (settings, store):
-        from fleetline.local_settings import ingress_url
-        from fleetline.sending import webhook_urls
+        from fleetline.connectivity.webhooks import webhook_urls
         from registry.rules.access import rotate_integration_secret
 
         owner = chosen_tenant(store.view, tenant)
-        urls = webhook_urls(ingress_url(settings), owner.id)
+        urls = webhook_urls(settings, owner.id)
         kept_s = DAY_S if overlap_s is None else overlap_s
         credential, made = store.change(
             lambda draft: rotate_integration_secret(draft, draft.current(owner, None), overlap_s=kept_s)
@@ -194,7 +193,7 @@ def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path
     click.echo(f"secret of {owner.name}, shown this once: {made}")
     if credential.version > 1:
         click.echo(f"the former one opens until {until}" if until else "the former one opens nothing any more")
-    print_rows(urls, {"title": "sender", "url": "URL"}, nothing="no source takes a tenant's secret")
+    print_rows(urls, {"title": "sender", "url": "URL", "header": "header"}, nothing="no source takes a tenant's secret")
 
 
 def _revoke_secret(tenant: str | None, data: Path | None, *, as_json: bool) -> None:

@@ -1,11 +1,13 @@
 """`fleetline device token`: what one device alone shows at the door, made, replaced and taken back (AC-b09, AP-b01)."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from fleetline.admin import common_options, credential_row, moment, open_registry, print_json
+from fleetline.errors import FleetlineError
 from fleetline.managing.options import DAY_S, of_tenant_option, overlap_option
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def token(
     """  # fmt: skip  # noqa: D301  click reads the backspace itself
     from fleetline.managing.finding import find_device
     from registry.rules.access import check_source
+    from sources.catalog import load_source
 
     if rotate and revoke:
         raise click.UsageError("--rotate and --revoke exclude each other")
@@ -47,6 +50,10 @@ def token(
         raise click.UsageError("--overlap goes with --rotate")
     with open_registry(data) as (_, store):
         check_source(source)
+        if not revoke and load_source(source).tenant_secret:
+            raise FleetlineError(
+                f"{source} is opened by the tenant's secret, for all its devices: fleetline tenant secret"
+            )
         device = find_device(store.view, tenant, wanted)
         if revoke:
             gone = store.change(lambda draft: _revoke(draft, device, source))
@@ -65,6 +72,11 @@ def token(
     click.echo(f"token of {device.name}, shown this once: {secret}")
     if made.former_until_us:
         click.echo(f"the former one opens until {moment(made.former_until_us)}")
+    click.echo(f"how to send with it: fleetline device connect {shlex.quote(device.id)}{_of(source)}", err=True)
+
+
+def _of(source: str) -> str:
+    return "" if source == "device" else f" --source {source}"
 
 
 def _tokens(draft: "Draft", device: "Device", source: str) -> "list[Credential]":
