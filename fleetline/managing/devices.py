@@ -168,9 +168,10 @@ def _detail(view: "RegistryView", device: "Device") -> dict[str, Any]:
 
 
 def _said(credential: dict[str, Any]) -> str:
-    name = "" if credential["source"] == "device" else f"{credential['source']}, "
+    what = "" if credential["source"] == "device" else f"{credential['source']} "
+    name = f" {credential['name']!r}" if credential["name"] else ""
     former = f", the former opens until {credential['former_until']}" if credential["former_until"] else ""
-    return f"{name}{credential['id']}, made {credential['created_at'] or 'at an unknown time'}{former}"
+    return f"{what}{credential['id']}{name}, made {credential['created_at'] or 'at an unknown time'}{former}"
 
 
 @click.command("update")

@@ -29,7 +29,7 @@ def find_device(view: "RegistryView", tenant: str | None, wanted: str) -> "Devic
         return found
     ids = [each for owner in owners for each in view.claimants(owner.id, "name", wanted)]
     if len(ids) > 1:
-        raise Conflict(f"{len(ids)} devices are called {wanted!r}; give the id")
+        raise Conflict(f"{len(ids)} devices are called {wanted!r}; give the id, or --tenant")
     device = view.device(ids[0]) if ids else None
     if device is None:
         raise _missing("device", wanted)
@@ -47,7 +47,7 @@ def find_geofence(view: "RegistryView", tenant: str | None, wanted: str) -> "Geo
         return found
     named = [each for owner in owners for each in view.owned(Geofence, owner.id) if each.name == wanted]
     if len(named) > 1:
-        raise Conflict(f"{len(named)} geofences are called {wanted!r}; give the id")
+        raise Conflict(f"{len(named)} geofences are called {wanted!r}; give the id, or --tenant")
     if not named:
         raise _missing("geofence", wanted)
     return named[0]

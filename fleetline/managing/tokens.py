@@ -67,7 +67,7 @@ def token(
         click.echo(f"revoked the token of {device.name} ({device.id})")
         return
     if as_json:
-        print_json({**credential_row(made), "token": secret})
+        print_json({**credential_row(made), "secret": secret})
         return
     click.echo(f"token of {device.name}, shown this once: {secret}")
     if made.former_until_us:
