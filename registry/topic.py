@@ -47,7 +47,8 @@ class TopicReader:
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
         self._next: dict[int, int] = {}
-        self._log_id = ""
+        self.log_id = ""
+        """The id of the topic being read; empty before."""
         self._answer: Any = None
         self._next_question = 0.0
         connection = {
@@ -86,7 +87,7 @@ class TopicReader:
         described = self._described(asked)
         if described is None:
             return False
-        self._log_id = str(described.topic_id)
+        self.log_id = str(described.topic_id)
         partitions = [each.id for each in described.partitions]
         self._waiting = set(partitions)
         self._next = dict.fromkeys(partitions, 0)
@@ -134,7 +135,7 @@ class TopicReader:
             return
         if described is None:
             raise Rewound("the topic is gone")
-        if str(described.topic_id) != self._log_id or len(described.partitions) != len(self._next):
+        if str(described.topic_id) != self.log_id or len(described.partitions) != len(self._next):
             raise Rewound("the topic was recreated")
 
     @property
