@@ -45,8 +45,8 @@ class Outcome(NamedTuple):
 def is_wanted(sender: Sender, view: RegistryView) -> bool:
     """Tell whether a sender that waits is to get a device by itself.
 
-    The tenant wants it for this source; a credential of the tenant vouches for the sender, not one of a device that is gone; it is
-    not behind a gateway, where the child must exist (AC-a17); and it says something that a device can be found by.
+    The tenant wants it for this source; a credential of the tenant vouches for the sender, not one of a device that is
+    gone; it is not behind a gateway, where the child must exist (AC-a17); and it says what a device can be found by.
     """
     return (
         not sender.child
@@ -59,15 +59,16 @@ def is_wanted(sender: Sender, view: RegistryView) -> bool:
 def attributes_of(identities: Iterable[Identity]) -> dict[str, str]:
     """Return the attributes of the device that identities describe; empty when there is none to find it by.
 
-    A source that does not know what kind an id is names it as several: it is kept as the first of them, and as the IMEI or DevEUI it
-    looks like. With a DevEUI, which is unique everywhere, names stay out: The Things Stack's are unique in an application only.
+    A source that does not know what kind an id is names it as several: it is kept as the first of them, and as the IMEI
+    or DevEUI it looks like. With a DevEUI, which is unique everywhere, names stay out: The Things Stack's are unique in
+    an application only, so the same name in another one would be taken for this device.
     """
     kept: dict[str, str] = {}
     used: set[str] = set()
     for kind, value in ((each.kind, each.value) for each in identities):
         attribute = _ATTRIBUTES.get(kind)
-        if attribute is None or not value or attribute in kept:
-            continue
+        if attribute is None or attribute in kept or not value or value != value.strip():
+            continue  # the registry would store it without the spaces, and it would not be found by it
         if value in used and not (attribute == DEV_EUI or (attribute == "imei" and _is_imei(value))):
             continue
         kept[attribute] = value
@@ -124,7 +125,7 @@ def _plain(identity: Identity) -> tuple[str, str]:
 def _create(draft: Draft, tenant: Tenant, sender: Sender) -> None:
     device_id = new_id()
     attributes = attributes_of(sender.identities)
-    name = (sender.source_device or next(iter(attributes.values()), ""))[:LONGEST_TEXT]
+    name = (sender.source_device.strip() or next(iter(attributes.values())))[:LONGEST_TEXT]
     siblings = (draft.device(each) for each in draft.claimants(tenant.id, "name", name))
     if any(each is not None and not each.parent_id for each in siblings):
         name = f"{name[: LONGEST_TEXT - _SUFFIX - 3]} ({device_id[-_SUFFIX:]})"

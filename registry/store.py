@@ -41,8 +41,8 @@ class RegistryStore:
     all. Everything raises RegistryUnavailable when the broker cannot be reached, or RegistryRefused when a rule is broken. After
     RegistryUnavailable the change may have been stored all the same: look before repeating it.
 
-    `actor` is who the audit trail names. With a `follower` that has caught up, changes are checked against its view: a process that
-    follows the registry anyway keeps it in memory once. Safe for several threads; one change is made at a time.
+    `actor` is who the audit trail names. With a `follower` that has caught up, changes are checked against its view: a
+    process that follows the registry anyway keeps it in memory once. Safe for several threads; one change is made at a time.
     """
 
     def __init__(
