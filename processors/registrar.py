@@ -7,6 +7,7 @@ again in each worker, hundreds of MB for a million devices, and ten seconds of r
 """
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from itertools import islice
@@ -25,7 +26,7 @@ ACTOR = "auto-registration"
 BATCH = 1_000
 """Devices in one transaction."""
 _REST_S = 1.0
-"""From one transaction to the next: every one of them makes all other writers of the registry begin anew."""
+"""From one transaction to the next at least: each makes whoever else is about to change the registry begin anew."""
 _LONGEST_PAUSE_S = 60.0
 _IDLE_S = 60.0
 """After it the connections to the broker are let go."""
@@ -109,10 +110,10 @@ class Registrar:
             for header in headers:
                 del self._waiting[header]
         self._report(outcome, day)
-        return _REST_S if batch else 0.0
+        return _around(_REST_S) if batch else 0.0
 
     def _failed(self, error: Exception) -> float:
-        pause = min(_REST_S * (1 << self._failures), _LONGEST_PAUSE_S)
+        pause = _around(min(_REST_S * (1 << self._failures), _LONGEST_PAUSE_S))
         self._failures = min(self._failures + 1, 10)
         unexpected = not isinstance(error, RegistryError)
         log.warning(
@@ -149,3 +150,8 @@ class Registrar:
             self._tell(tenant)
         if over:
             self._refused = set()
+
+
+def _around(seconds: float) -> float:
+    """Stretch a pause by chance: workers that got in each other's way must not meet again."""
+    return seconds * (1 + random.random() / 2)  # noqa: S311  no secret
