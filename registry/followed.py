@@ -33,10 +33,10 @@ class FollowedReader(TopicReader):
         """How far the follower is."""
         return self._follower.position
 
-    def step(self, timeout: float) -> bool:
-        """Give the follower time. Always False: nothing is applied here."""
+    def step(self, timeout: float) -> int:
+        """Give the follower time. Always 0: nothing is applied here."""
         time.sleep(min(timeout, _STEP_S))
-        return False
+        return 0
 
     def read_to_end(self, timeout: float) -> bool:
         """Wait for the follower to reach the present end; False when that takes longer than `timeout` seconds.

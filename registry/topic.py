@@ -174,12 +174,12 @@ class TopicReader:
             partition, offset = message.partition(), message.offset()
             if offset < self._next[partition]:
                 raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
-            self._next[partition] = offset + 1
             key, value = message.key(), message.value()
             if key is not None:
                 if following:
                     log.info("registry: %s %.100r", "removed" if value is None else "put", key)
                 self.view.apply(key, value)
+            self._next[partition] = offset + 1  # now and not before: other threads take it for what the view shows
         return len(messages)
 
     def _troubled(self, message: Any) -> None:
