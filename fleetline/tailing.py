@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_trouble import no_kafka
 from fleetline.settings import Settings
 from schemas.records import MARKER, UnknownSchema, event_reader, telemetry_reader
 from schemas.times import format_us
@@ -23,15 +24,18 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     consumer = Consumer(
-        {**settings.kafka_config(), "group.id": "fleetline-tail", "enable.auto.commit": False, "log_level": 2}
+        {
+            **settings.kafka_config(),
+            "group.id": f"{settings.topic_prefix}tail",
+            "enable.auto.commit": False,
+            "log_level": 2,
+        }
     )
     try:
         known = consumer.list_topics(timeout=5).topics
-    except KafkaException:
+    except KafkaException as error:
         consumer.close()
-        raise FleetlineError(
-            f"no Kafka at {settings.kafka_bootstrap_servers}; start the stack with `fleetline up`, or set KAFKA_BOOTSTRAP_SERVERS"
-        ) from None
+        raise no_kafka(settings, error) from None
     try:
         topic = name if name in known else f"{settings.topic_prefix}{name}"
         if topic not in known:

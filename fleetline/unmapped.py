@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_trouble import no_kafka
 from fleetline.settings import Settings
 from schemas.times import format_us
 
@@ -48,7 +49,12 @@ def _read(settings: Settings) -> "list[Inbox]":
     from processors.inbox import Inbox
 
     topic = settings.topics.unmapped
-    config = {**settings.kafka_config(), "group.id": "fleetline-unmapped", "enable.auto.commit": False, "log_level": 2}
+    config = {
+        **settings.kafka_config(),
+        "group.id": f"{settings.topic_prefix}unmapped-reader",
+        "enable.auto.commit": False,
+        "log_level": 2,
+    }
     consumer = Consumer({**config, "enable.partition.eof": True})
     try:
         partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
@@ -56,10 +62,7 @@ def _read(settings: Settings) -> "list[Inbox]":
         consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions])
         _read_to_end(consumer, inboxes)
     except KafkaException as error:
-        raise FleetlineError(
-            f"no Kafka at {settings.kafka_bootstrap_servers} ({error.args[0].str()}); start the stack with `fleetline up`, "
-            "or set KAFKA_BOOTSTRAP_SERVERS"
-        ) from None
+        raise no_kafka(settings, error) from None
     finally:
         consumer.close()
     return list(inboxes.values())

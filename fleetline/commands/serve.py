@@ -55,7 +55,7 @@ def command(component: str) -> None:
 
     settings = settings_of_environment()
     serve = _server(component)
-    ensure_topics(settings, timeout_s=120.0)
+    ensure_topics(settings, timeout_s=120.0, patient=True)
     serve(settings)
 
 

