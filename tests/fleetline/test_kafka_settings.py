@@ -214,7 +214,7 @@ SAID = {
     "sasl_ssl://b1:9093/1: SASL SCRAM-SHA-512 mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's "
     "supported mechanisms: PLAIN,SCRAM-SHA-256 (after 1ms": "it takes PLAIN,SCRAM-SHA-256",
     "ssl://b1:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker "
-    "certificate could not be verified, verify that ssl.ca.location": "of Kafka at b1:9093 is not trusted: FLEETLINE_KAFKA_CA_FILE",
+    "certificate could not be verified, verify that ssl.ca.location": "b1:9093 is not trusted: FLEETLINE_KAFKA_CA_FILE",
     "ssl://b1:9093/2: Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number "
     "116 (after 0ms": "Kafka at b1:9093 demands a client certificate that it trusts: FLEETLINE_KAFKA_CERTIFICATE_FILE",
     "ssl://b1:9093/bootstrap: SSL handshake failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert "
@@ -259,7 +259,7 @@ def test_a_refusal_that_lasts_is_logged_once_in_a_while(caplog: pytest.LogCaptur
 
 # --- one place ----------------------------------------------------------------------------------------------------------
 
-_CLIENTS = {"Producer", "Consumer", "AdminClient"}
+_CLIENTS = {"confluent_kafka": {"Producer", "Consumer", "AdminClient"}, "quixstreams": {"Application"}}
 _MAKERS = {"kafka_config", "librdkafka", "faust_credentials"}
 _OWN_PROBE = "fleetline/local/kafka.py"
 """Asks the broker it has just started itself, on the listener without security that only this machine reaches."""
@@ -271,13 +271,13 @@ def sources() -> Iterator[Path]:
 
 
 def client_names(tree: ast.AST) -> set[str]:
-    """Return what librdkafka's clients are called in a module, other names for them included."""
+    """Return what clients are called in a module, other names for them included."""
     return {
         alias.asname or alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "confluent_kafka"
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
-        if alias.name in _CLIENTS
+        if alias.name in _CLIENTS.get((node.module or "").split(".")[0], ())
     }
 
 
@@ -302,7 +302,7 @@ def assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def clients() -> Iterator[tuple[str, ast.Call, ast.Module]]:
-    """Yield every call that makes a client of librdkafka, or a Faust app."""
+    """Yield every call that makes a client, or a Faust app."""
     for path in sources():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = client_names(tree)
@@ -315,7 +315,7 @@ def clients() -> Iterator[tuple[str, ast.Call, ast.Module]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func).rpartition(".")[2]
-                if called in names or (is_faust and called in apps) or called == "Application":
+                if called in names or (is_faust and called in apps):
                     yield str(path.relative_to(ROOT)), node, tree
 
 
