@@ -92,25 +92,45 @@ class SecuredBroker:
     folder: Path
     ports: Mapping[str, int]
 
-    def over(self, listener: str, **update: Any) -> Settings:
-        """Return settings for one of its listeners, checked as a start from the environment is."""
+    def over(self, listener: str, base: Settings, **update: Any) -> Settings:
+        """Return `base` by one of the listeners, checked as a start from the environment is."""
         given = {
-            **self.plain.model_dump(include=set(_KEPT)),
+            **base.model_dump(include=base.model_fields_set | set(_OF_TESTS)),
             "kafka_bootstrap_servers": f"127.0.0.1:{self.ports[listener]}",
+            "kafka_security_protocol": LISTENERS[listener],
             "kafka_ca_file": str(self.authority.file),
             **update,
         }
         return Settings(**given)
 
 
-_KEPT = (
+LISTENERS = {"sasl": "SASL_SSL", "mtls": "SSL", "misnamed": "SASL_SSL"}
+_OF_TESTS = (
     "data_dir",
+    "topic_prefix",
     "clickhouse_url",
-    "delivery_allow_networks",
     "partitions",
     "kafka_session_timeout_ms",
-    "topic_prefix",
+    "delivery_allow_networks",
 )
+
+
+def security_environment(settings: Settings) -> dict[str, str]:
+    """Return the security settings as a component's environment; the password comes from a file, as it would be mounted."""
+    password = settings.data_dir / "mounted" / (settings.kafka_sasl_username or "nobody")
+    password.parent.mkdir(parents=True, exist_ok=True)
+    password.write_text(f"{settings.kafka_sasl_password.get_secret_value()}\n", encoding="utf-8")
+    given = {
+        "SECURITY_PROTOCOL": settings.kafka_security_protocol,
+        "SASL_MECHANISM": settings.kafka_sasl_mechanism,
+        "SASL_USERNAME": settings.kafka_sasl_username,
+        "SASL_PASSWORD_FILE": str(password) if settings.kafka_sasl_username else "",
+        "CA_FILE": settings.kafka_ca_file,
+        "CERTIFICATE_FILE": settings.kafka_certificate_file,
+        "KEY_FILE": settings.kafka_key_file,
+        "KEY_PASSWORD": settings.kafka_key_password.get_secret_value(),
+    }
+    return {f"FLEETLINE_KAFKA_{name}": value for name, value in given.items()}
 
 
 @contextmanager
@@ -119,8 +139,7 @@ def secured_broker(base: Settings, users: Mapping[str, str], **more: str) -> Ite
     `misnamed` (SSL, with a certificate for another host). `users` have SCRAM passwords and the same ones for PLAIN."""
     folder = base.data_dir / "secured"
     authority = Authority(folder / "ca", "fleet-ca")
-    names = {"sasl": "SASL_SSL", "mtls": "SSL", "misnamed": "SASL_SSL"}
-    ports = {name: free_port() for name in names}
+    ports = {name: free_port() for name in LISTENERS}
     settings = base.model_copy(update={"data_dir": folder, "kafka_port": free_port()})
     plain_users = " ".join(f'user_{name}="{password}"' for name, password in users.items())
     jaas = "org.apache.kafka.common.security"
@@ -153,7 +172,7 @@ def secured_broker(base: Settings, users: Mapping[str, str], **more: str) -> Ite
     ]
     broker = LocalKafka(
         settings,
-        listeners={name.upper(): (protocol, ports[name]) for name, protocol in names.items()},
+        listeners={name.upper(): (protocol, ports[name]) for name, protocol in LISTENERS.items()},
         properties=properties,
         format_options=scram,
     )

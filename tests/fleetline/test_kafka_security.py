@@ -1,0 +1,193 @@
+"""A real broker that demands passwords, certificates and permissions: the whole road over it, and what a refusal says."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from fleetline.cli import main
+from fleetline.errors import FleetlineError
+from fleetline.kafka_acls import EVERY_COMPONENT, SETUP, grants
+from fleetline.kafka_admin import ensure_topics
+from fleetline.kafka_trouble import why_refused
+from fleetline.local.process import Child, free_port
+from fleetline.settings import Settings
+from registry.follower import RegistryFollower
+from registry.model import Destination
+from registry.store import RegistryStore
+from tests.ingress.test_durable import post
+from tests.secured_broker import KEY_PASSWORD, Authority, SecuredBroker, secured_broker, security_environment
+from tests.support import TENANT, child, raw, read_all, register, running, until
+
+pytestmark = pytest.mark.stack
+
+USERS = {name: f"pass-phrase-of-{name}" for name in (SETUP, *EVERY_COMPONENT, "commands")}
+CLIENT = "fleet-client"
+DOORS = ("ingress", "processors", "clickhouse", "delivery")
+SECRETS = (*USERS.values(), KEY_PASSWORD, "never-the-one")
+
+
+@pytest.fixture(scope="module")
+def broker(stack: Settings) -> Iterator[SecuredBroker]:
+    """Run the broker. Whoever is not named here, or granted something by a test, may do nothing."""
+    with secured_broker(
+        stack,
+        USERS,
+        **{
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:CN={CLIENT}",
+        },
+    ) as running_broker:
+        yield running_broker
+
+
+@pytest.fixture(scope="module")
+def certificate(broker: SecuredBroker) -> dict[str, Any]:
+    """Return settings that show a client certificate, whose key is encrypted."""
+    file, key = broker.authority.issue(CLIENT, password=KEY_PASSWORD)
+    return {
+        "kafka_certificate_file": str(file),
+        "kafka_key_file": str(key),
+        "kafka_key_password": SecretStr(KEY_PASSWORD),
+    }
+
+
+def login(user: str, mechanism: str = "SCRAM-SHA-512", password: str = "") -> dict[str, Any]:
+    return {
+        "kafka_sasl_mechanism": mechanism,
+        "kafka_sasl_username": user,
+        "kafka_sasl_password": SecretStr(password or USERS.get(user, "never-the-one")),
+    }
+
+
+def grant(broker: SecuredBroker, settings: Settings, user: str) -> None:
+    """Give a user what the documentation says its component needs, and nothing else."""
+    from confluent_kafka.admin import (
+        AclBinding,
+        AclOperation,
+        AclPermissionType,
+        AdminClient,
+        ResourcePatternType,
+        ResourceType,
+    )
+
+    kinds = {"Topic": "TOPIC", "Group": "GROUP", "TransactionalId": "TRANSACTIONAL_ID"}
+    bindings = [
+        AclBinding(
+            ResourceType[kinds[each.kind]],
+            each.name,
+            ResourcePatternType.PREFIXED if each.is_prefix else ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            AclOperation[each.operation.upper()],
+            AclPermissionType.ALLOW,
+        )
+        for each in grants(settings, user)
+    ]
+    admin = AdminClient(broker.plain.kafka_config())  # the futures die with it
+    for made in admin.create_acls(bindings).values():
+        made.result(10)
+
+
+@contextmanager
+def customer() -> Iterator[tuple[str, list[bytes]]]:
+    """Run a customer's server; yields its address and the bodies it gets."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", bodies
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def component(settings: Settings, name: str, **environment: str) -> Child:
+    """Make `fleetline serve NAME` with the security settings in its environment."""
+    made = child(settings, name, "-m", "fleetline", "-v", "serve", name)
+    made._environment |= {
+        **security_environment(settings),
+        "FLEETLINE_DELIVERY_ALLOW_NETWORKS": '["127.0.0.0/8"]',
+        **environment,
+    }
+    return made
+
+
+def logs(settings: Settings) -> str:
+    return "\n".join(each.read_text("utf-8", "replace") for each in (settings.data_dir / "logs").glob("*.log"))
+
+
+@pytest.mark.parametrize("way", ["sasl", "mtls"])
+def test_the_whole_road_works_with_exactly_what_is_documented(
+    broker: SecuredBroker, certificate: dict[str, Any], settings: Settings, way: str
+) -> None:
+    """SASL_SSL with a private CA: every component as a user of its own that may do what the table says. And mutual TLS."""
+
+    def of(user: str) -> Settings:
+        if way == "mtls":
+            return broker.over(way, settings, **certificate)
+        grant(broker, settings, user)
+        return broker.over(way, settings, **login(user))
+
+    plain = settings.model_copy(update={"kafka_bootstrap_servers": broker.plain.kafka_bootstrap_servers})
+    assert plain.topics.raw("flespi") in ensure_topics(of(SETUP))
+    users = {"ingress": "doors"}
+    admin, ports = of("admin"), {"FLEETLINE_INGRESS_PORT": str(free_port())}
+    with ExitStack() as closing:
+        url, bodies = closing.enter_context(customer())
+        parts = {name: component(of(users.get(name, name)), name, **ports) for name in DOORS}
+        for part in parts.values():
+            closing.enter_context(running(part))
+        follower = RegistryFollower(of("doors"))
+        closing.callback(follower.stop)
+        follower.start()
+        register(admin, 1)
+        with RegistryStore(admin) as store:
+            store.put(Destination(id="d1", tenant_id=TENANT, kind="webhook", url=url))
+            _, secret = store.create_credential(TENANT, "flespi")
+        until(lambda: follower.view.tenant(TENANT), 10, "the registry is followed")
+        door = settings.model_copy(update={"ingress_port": int(ports["FLEETLINE_INGRESS_PORT"])})
+        for number, ignition in enumerate((False, True)):
+            body = raw(number, 0, ignition)[1]
+            until(lambda body=body: post(door, secret, body)[0] == 200, 40, parts["ingress"].log_tail(5))  # type: ignore[misc]
+        until(lambda: bodies, 40, logs(settings))
+        assert b"ignitionOn" in bodies[0]
+        until(lambda: loaded(settings, "telemetry") >= 2 and loaded(settings, "deliveries") >= 1, 30, logs(settings))
+        assert all(part.is_running for part in parts.values())
+    assert len(read_all(plain, plain.topics.telemetry)) >= 2
+    said = logs(settings)
+    assert "authorization" not in said.lower(), said
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+def loaded(settings: Settings, table: str) -> int:
+    """Count the rows of a table; 0 while there is none."""
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    from sinks.clickhouse.connection import connect
+
+    try:
+        with connect(settings) as client:
+            return int(client.command(f"SELECT count() FROM {table}"))
+    except ClickHouseError:
+        return 0
