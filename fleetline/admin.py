@@ -38,13 +38,17 @@ def tenant_option(command: Command) -> Command:
 def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStore"]]:
     """Open the registry of the installation the settings point at. Its errors become one line and exit status 1."""
     from fleetline.local_settings import load_settings
-    from registry.errors import RegistryError
+    from registry.errors import RegistryError, RegistryUnavailable
     from registry.store import RegistryStore
 
     settings = load_settings(data)
     try:
         with RegistryStore(settings) as store:
             yield settings, store
+    except RegistryUnavailable as error:
+        from fleetline.kafka_trouble import why_refused
+
+        raise FleetlineError(why_refused(settings) or str(error)) from error
     except RegistryError as error:
         raise FleetlineError(str(error)) from error
 

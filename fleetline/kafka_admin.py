@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import kafka_trouble, no_kafka, why_refused
+from fleetline.kafka_trouble import KafkaRefused, Listener, kafka_trouble
 from fleetline.settings import Settings
 from registry.topic import TOPIC_CONFIG
 from schemas.topics import RETRY_TIERS
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 _IN_SYNC = 2
+_ASK_S = 2.0
 
 
 def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
@@ -49,9 +50,10 @@ def ensure_topics(
     """
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    admin = AdminClient({**settings.kafka_config(), "log_level": 2})
+    listener = Listener(settings)
+    admin = AdminClient({**settings.kafka_config(), "log_level": 2, "error_cb": listener})
     deadline = time.monotonic() + timeout_s
-    existing = _existing(admin, settings, deadline, patient=patient)
+    existing = _existing(admin, listener, settings, deadline, patient=patient)
     manifest = topic_manifest(settings).items()
     missing = {name: config for name, config in manifest if name not in existing and (not only or name in only)}
     if not missing:
@@ -73,21 +75,20 @@ def ensure_topics(
     return sorted(missing)
 
 
-def _existing(admin: Any, settings: Settings, deadline: float, *, patient: bool) -> Any:
+def _existing(admin: Any, listener: Listener, settings: Settings, deadline: float, *, patient: bool) -> Any:
     """Return the topics there are, as soon as a broker answers."""
-    from confluent_kafka import KafkaException
-
     while True:
         try:
-            return admin.list_topics(timeout=2).topics
-        except KafkaException as error:
-            refusal = why_refused(settings)
-            if time.monotonic() > deadline or (refusal and not patient):
-                raise no_kafka(settings, error, refusal) from error
-            if refusal:
-                log.error("%s; trying again", refusal)
-            else:
-                log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
+            return listener.metadata(admin, _ASK_S).topics
+        except KafkaRefused as refusal:
+            if not patient or time.monotonic() > deadline:
+                raise
+            log.error("%s; trying again", refusal.message)
+            time.sleep(_ASK_S)
+        except FleetlineError:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
 
 
 def _can_be_used(admin: Any, names: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _REPEAT_S = 30.0
-_ASK_S = 0.25
+_FIRST_ASK_S = 0.25
 _HANDSHAKE_S = 2.0
 
 _USER = f"{variable('kafka_sasl_username')}, {variable('kafka_sasl_password')}"
@@ -37,7 +37,7 @@ _SAYINGS: Mapping[str, str] = {
         f"{{at}} does not take {variable('kafka_sasl_mechanism')}{{known}}"
     ),
     r"(?i)connecting to a PLAINTEXT broker|wrong.version.number|record layer failure": (
-        f"{{at}} does not speak TLS there: {_PROTOCOL} does not fit"
+        f"{{at}} hung up during the TLS handshake: is TLS spoken there? See {_PROTOCOL}"
     ),
     r"(?i)SASL authentication error|Authentication failed|invalid credentials|SaslAuthenticationFailed": (
         f"{{at}} refused the user name or password: {_USER}"
@@ -46,7 +46,8 @@ _SAYINGS: Mapping[str, str] = {
         "{at} does not allow this user what it needs of the {what}: see docs/kafka-security.md"
     ),
 }
-_BROKER = re.compile(r"(?:^|[\s\"'(])(?:\w+://)?(?P<at>[\w.\-\[\]:]+:\d+)/(?:bootstrap|\d+)\b")
+_ADDRESS = r"[\w.\-\[\]:]+:\d+"
+_BROKER = re.compile(rf"(?:^|\s)(?:\w+://)?(?P<at>{_ADDRESS})/(?:bootstrap|\d+)\b|connect to \"(?P<to>{_ADDRESS})\"")
 _DETAIL = re.compile(r"certificate verify failed: (?P<detail>[^(\"]+?)\.? *\(")
 
 
@@ -62,7 +63,7 @@ def kafka_trouble(error: object, servers: str = "") -> str:
         found = re.search(pattern, text)
         if found is not None:
             broker, detail = _BROKER.search(text), _DETAIL.search(text)
-            at = broker["at"] if broker else servers
+            at = (broker["at"] or broker["to"]) if broker else servers
             groups = found.groupdict()
             return saying.format(
                 at=f"Kafka at {at}" if at else "Kafka",
@@ -108,46 +109,89 @@ log_trouble = TroubleLog()
 """The `error_cb` of every client that brings none of its own."""
 
 
-def why_refused(settings: "Settings", timeout_s: float = 3.0) -> str:
-    """Ask the broker anew and return why it does not let us in; "" when it does, or when nobody answers.
+class TroubleHandler(logging.Handler):
+    """For the logger of aiokafka, which only logs why it is refused: tells it as the other clients do."""
 
-    Blocks for `timeout_s` seconds at most, and for a second more when a certificate is to be looked at.
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at a record."""
+        if kafka_trouble(record.getMessage()):
+            log_trouble(record.getMessage())
+
+
+class KafkaRefused(FleetlineError):
+    """A broker answered and does not let us in: the message says why. It does not pass by waiting, unless a person acts."""
+
+
+class Listener:
+    """Hears why a new client is refused, which librdkafka tells its `error_cb` and nobody else.
+
+    Once the broker has answered, what the client says later is logged.
     """
-    from confluent_kafka import KafkaException
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._refusal = ""
+        self._answered = False
+
+    def __call__(self, error: Any) -> None:
+        """Take an error as librdkafka's `error_cb` does."""
+        if self._answered:
+            log_trouble(error)
+        self._refusal = self._refusal or kafka_trouble(error, self._settings.kafka_bootstrap_servers)
+
+    def metadata(self, client: Any, timeout_s: float) -> Any:
+        """Return what `list_topics` of a client with this `error_cb` returns, within `timeout_s` seconds.
+
+        Raises KafkaRefused as soon as the reason is known, another FleetlineError when nobody answers.
+        """
+        from confluent_kafka import KafkaException
+
+        deadline, wait = time.monotonic() + timeout_s, _FIRST_ASK_S
+        self._refusal = ""
+        while True:
+            try:
+                answer = client.list_topics(timeout=max(0.01, min(wait, deadline - time.monotonic())))
+            except KafkaException as error:
+                client.poll(0)
+                self(error.args[0])
+                if self._refusal:
+                    raise KafkaRefused(_looked_at_closely(self._settings, self._refusal)) from error
+                if time.monotonic() >= deadline:
+                    raise _no_kafka(self._settings, error) from error
+                wait *= 2  # a refusal comes at once, an answer from another continent does not
+            else:
+                self._answered = True
+                return answer
+
+
+def reach(settings: "Settings", timeout_s: float = 3.0) -> None:
+    """Connect anew. Raises KafkaRefused, or another FleetlineError when nobody answers within `timeout_s` seconds."""
     from confluent_kafka.admin import AdminClient
 
-    heard: list[str] = []
-    servers = settings.kafka_bootstrap_servers
-    config = {**settings.kafka_config(), "log_level": 0}
-    admin = AdminClient({**config, "error_cb": lambda error: heard.append(kafka_trouble(error, servers))})
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            admin.list_topics(timeout=_ASK_S)
-        except KafkaException as error:
-            admin.poll(0)
-            found = next(filter(None, [*heard, kafka_trouble(error, servers)]), "")
-            if found:
-                return _looked_at_closely(settings, found)
-        else:
-            break
+    listener = Listener(settings)
+    admin = AdminClient({**settings.kafka_config(), "log_level": 0, "error_cb": listener})
+    listener.metadata(admin, timeout_s)
+
+
+def why_refused(settings: "Settings", timeout_s: float = 3.0) -> str:
+    """Ask the broker anew and return why it refuses us; "" when it does not, or when nobody answers.
+
+    For whoever holds an error that does not say. Blocks for `timeout_s` seconds, and two more when a certificate is looked at.
+    """
+    try:
+        reach(settings, timeout_s)
+    except KafkaRefused as error:
+        return error.message
+    except FleetlineError:
+        return ""
     return ""
 
 
-def no_kafka(settings: "Settings", error: object = "", refusal: str | None = None) -> FleetlineError:
-    """Return what a command that got no answer ends with: why Kafka refuses us, or that nobody is there.
-
-    Asks the broker once more to find out, unless `refusal` brings the answer of `why_refused`.
-    """
-    refusal = why_refused(settings) if refusal is None else refusal
-    if refusal:
-        return FleetlineError(refusal)
-    hint = _hung_up(settings)
-    if hint:
-        return FleetlineError(hint)
-    said = f" ({_text(error)})" if error else ""
+def _no_kafka(settings: "Settings", error: object) -> FleetlineError:
     return FleetlineError(
-        f"no Kafka at {settings.kafka_bootstrap_servers}{said}; start one with `fleetline up`, or set KAFKA_BOOTSTRAP_SERVERS"
+        _hung_up(settings)
+        or f"no Kafka at {settings.kafka_bootstrap_servers} ({_text(error)}); start one with `fleetline up`, "
+        "or set KAFKA_BOOTSTRAP_SERVERS"
     )
 
 
@@ -155,7 +199,7 @@ def _looked_at_closely(settings: "Settings", found: str) -> str:
     """Find out what is wrong with the broker's certificate: librdkafka says only that something is."""
     import ssl
 
-    if "is not trusted" not in found:
+    if "is not trusted" not in found and "handshake" not in found:
         return found
     for host, port in _addresses(settings.kafka_bootstrap_servers):
         try:

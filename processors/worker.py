@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from fleetline.kafka_trouble import TroubleHandler
 from fleetline.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def serve(settings: Settings, stages: Collection[str] | None = None) -> None:
     releaser = Releaser(settings, follower.view) if stages is None or RELEASE in stages else None
     for noisy in ("faust", "mode", "aiokafka", "abc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").addHandler(TroubleHandler())
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

@@ -4,9 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +23,7 @@ from registry.model import Destination
 from registry.store import RegistryStore
 from tests.ingress.test_durable import post
 from tests.secured_broker import KEY_PASSWORD, Authority, SecuredBroker, secured_broker, security_environment
-from tests.support import TENANT, child, raw, read_all, register, running, until
+from tests.support import TENANT, child, environment, raw, read_all, register, running, until
 
 pytestmark = pytest.mark.stack
 
@@ -188,6 +186,109 @@ def loaded(settings: Settings, table: str) -> int:
 
     try:
         with connect(settings) as client:
-            return int(client.command(f"SELECT count() FROM {table}"))
+            return int(str(client.command(f"SELECT count() FROM {table}")))
     except ClickHouseError:
         return 0
+
+
+# --- what a refusal says ------------------------------------------------------------------------------------------------
+
+NAME_OR_PASSWORD = "refused the user name or password: FLEETLINE_KAFKA_SASL_USERNAME, FLEETLINE_KAFKA_SASL_PASSWORD"
+NOT_TRUSTED = "is not trusted: FLEETLINE_KAFKA_CA_FILE must name the CA it is from"
+CERTIFICATE_DEMANDED = "demands a client certificate that it trusts: FLEETLINE_KAFKA_CERTIFICATE_FILE"
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return settings with the CA, and with a client certificate, that the broker knows nothing of."""
+    authority = Authority(tmp_path_factory.mktemp("foreign"), "foreign-ca")
+    file, key = authority.issue(CLIENT)
+    return {
+        "ca": {"kafka_ca_file": str(authority.file)},
+        "certificate": {"kafka_certificate_file": str(file), "kafka_key_file": str(key)},
+    }
+
+
+def refused(broker: SecuredBroker, foreign: dict[str, Any], settings: Settings, how: str) -> tuple[Settings, str]:
+    """Return settings the broker refuses, and what is to be said of it."""
+
+    def over(listener: str, **update: Any) -> Settings:
+        return broker.over(listener, settings, **update)
+
+    none: dict[str, Any] = {"kafka_security_protocol": "PLAINTEXT", "kafka_ca_file": ""}
+    plain_port = {"kafka_bootstrap_servers": broker.plain.kafka_bootstrap_servers}
+    return {
+        "wrong password, SCRAM": (over("sasl", **login("admin", password="never-the-one")), NAME_OR_PASSWORD),
+        "wrong password, PLAIN": (over("sasl", **login("admin", "PLAIN", "never-the-one")), NAME_OR_PASSWORD),
+        "unknown user": (over("sasl", **login("nobody", "SCRAM-SHA-256")), NAME_OR_PASSWORD),
+        "wrong CA": (over("sasl", **login("admin"), **foreign["ca"]), NOT_TRUSTED),
+        "another host": (over("misnamed", **login("admin")), "is for another host (IP address mismatch"),
+        "no client certificate": (over("mtls"), CERTIFICATE_DEMANDED),
+        "foreign client certificate": (over("mtls", **foreign["certificate"]), CERTIFICATE_DEMANDED),
+        "password where a certificate is demanded": (
+            over("mtls", kafka_security_protocol="SASL_SSL", **login("admin")),
+            CERTIFICATE_DEMANDED,
+        ),
+        "no login where one is demanded": (over("sasl", kafka_security_protocol="SSL"), "SECURITY_PROTOCOL=SSL fit?"),
+        "plain text to TLS": (over("sasl", **none), "FLEETLINE_KAFKA_SECURITY_PROTOCOL=PLAINTEXT fit?"),
+        "TLS to plain text": (over("mtls", **plain_port), "hung up during the TLS handshake"),
+    }[how]
+
+
+HOW = (
+    "wrong password, SCRAM", "wrong password, PLAIN", "unknown user", "wrong CA", "another host", "no client certificate",
+    "foreign client certificate", "password where a certificate is demanded", "no login where one is demanded",
+    "plain text to TLS", "TLS to plain text",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_command_that_is_refused_says_why_in_one_line_and_ends(
+    broker: SecuredBroker, foreign: dict[str, Any], settings: Settings, how: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong, said = refused(broker, foreign, settings, how)
+    started = time.monotonic()
+    with pytest.raises(FleetlineError) as caught:
+        ensure_topics(wrong, timeout_s=1.0)
+    assert time.monotonic() - started < 8
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+    written = caught.value.message + "".join(capfd.readouterr())
+    assert not [secret for secret in SECRETS if secret in written]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_every_mechanism_lets_in(broker: SecuredBroker, settings: Settings, mechanism: str) -> None:
+    assert why_refused(broker.over("sasl", settings, **login("admin", mechanism))) == ""
+
+
+def test_a_broker_under_another_name_is_taken_when_the_check_is_switched_off(
+    broker: SecuredBroker, settings: Settings
+) -> None:
+    assert why_refused(broker.over("misnamed", settings, **login("admin"), kafka_verify_hostname=False)) == ""
+
+
+def test_a_component_that_is_refused_says_why_and_stops_when_told(broker: SecuredBroker, settings: Settings) -> None:
+    wrong = broker.over("sasl", settings, **login("processors", password="never-the-one"))
+    with running(component(wrong, "processors")) as process:
+        until(lambda: NAME_OR_PASSWORD in logs(settings), 20, "the log of the component")
+        assert process.is_running, "it waits for the password to become known"
+        process.stop(3)
+    said = logs(settings)
+    assert "Traceback" not in said
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+@pytest.mark.parametrize("command", [["tail", "telemetry"], ["tenant", "list"], ["doctor"]])
+def test_commands_name_what_is_wrong(
+    broker: SecuredBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    wrong = broker.over("sasl", settings, **login("commands", password="never-the-one"))
+    for name, value in {**environment(settings), **security_environment(wrong)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", wrong.kafka_bootstrap_servers)
+    monkeypatch.setenv("COLUMNS", "400")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1, done.output
+    assert NAME_OR_PASSWORD in done.output
+    assert not [secret for secret in SECRETS if secret in done.output]

@@ -220,7 +220,7 @@ SAID = {
     "ssl://b1:9093/bootstrap: SSL handshake failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert "
     "number 42": "demands a client certificate",
     "ssl://b1:9092/bootstrap: SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT "
-    "broker listener? (after 2ms": "Kafka at b1:9092 does not speak TLS there",
+    "broker listener? (after 2ms": "Kafka at b1:9092 hung up during the TLS handshake",
     ssl.SSLCertVerificationError(
         1, f"{CERTIFICATE}IP address mismatch, certificate is not valid for '10.0.0.1'. (_ssl.c:1006)"
     ): "is for another host (IP address mismatch, certificate is not valid for '10.0.0.1'): connect by a name that is in it",
@@ -228,6 +228,7 @@ SAID = {
         1, f"{CERTIFICATE}certificate has expired (_ssl.c:1006)"
     ): "the certificate of Kafka at given:1 has expired",
     "Broker: Topic authorization failed": "Kafka at given:1 does not allow this user what it needs of the topic: see docs",
+    'Unable connect to "b2:9093": [Error 58] SaslAuthenticationFailed: Authentication failed': "Kafka at b2:9093 refused",
     "TransactionalIdAuthorizationFailed": "needs of the transactionalid",
 }
 
