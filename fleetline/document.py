@@ -1,5 +1,7 @@
 """Writes `docs/settings.md` from `fleetline.settings`: every setting, its default and what stands below it.
 
+And the table of permissions in `docs/kafka-security.md`, from `fleetline.kafka_acls`.
+
 Run with `make docs`.
 """
 
@@ -17,6 +19,9 @@ from fleetline.secret_files import SUFFIX, may_come_from_file, variables
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "settings.md"
+SECURITY_PAGE = ROOT / "docs" / "kafka-security.md"
+_BEGIN = "<!-- written by `make docs` from fleetline/kafka_acls.py -->\n"
+_END = "<!-- end -->\n"
 _HEAD = """# Settings
 
 Written by `make docs` from [`fleetline/settings.py`](../fleetline/settings.py). Do not edit.
@@ -101,9 +106,19 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def security_page() -> str:
+    """Return the page about Kafka's security with the table of permissions as the code has it."""
+    from fleetline.kafka_acls import table
+
+    before, begin, rest = SECURITY_PAGE.read_text("utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}{table()}{end}{after}"
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(page(), "utf-8")
+    SECURITY_PAGE.write_text(security_page(), "utf-8")
 
 
 if __name__ == "__main__":

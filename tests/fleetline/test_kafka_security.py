@@ -1,5 +1,6 @@
 """A real broker that demands passwords, certificates and permissions: the whole road over it, and what a refusal says."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +19,15 @@ from fleetline.kafka_admin import ensure_topics
 from fleetline.kafka_trouble import why_refused
 from fleetline.local.process import Child, free_port
 from fleetline.settings import Settings
+from fleetline.simulator.settled import Road
+from fleetline.tailing import follow_topic
+from fleetline.unmapped import waiting_senders
+from ingress.producer import KafkaProducer
+from ingress.pulling_topics import TopicReader, last_value
 from registry.follower import RegistryFollower
 from registry.model import Destination
 from registry.store import RegistryStore
+from registry.view import RegistryView
 from tests.ingress.test_durable import post
 from tests.secured_broker import KEY_PASSWORD, Authority, SecuredBroker, secured_broker, security_environment
 from tests.support import TENANT, child, environment, raw, read_all, register, running, until
@@ -173,9 +180,42 @@ def test_the_whole_road_works_with_exactly_what_is_documented(
         until(lambda: loaded(settings, "telemetry") >= 2 and loaded(settings, "deliveries") >= 1, 30, logs(settings))
         assert all(part.is_running for part in parts.values())
     assert len(read_all(plain, plain.topics.telemetry)) >= 2
+    look_at_it(of("commands"))
+    pull_from_it(of("pull"))
     said = logs(settings)
     assert "authorization" not in said.lower(), said
     assert not [secret for secret in SECRETS if secret in said]
+
+
+def look_at_it(settings: Settings) -> None:
+    """Do what the commands that only read do."""
+    view = RegistryView()
+    assert len(list(follow_topic(settings, "telemetry", None, follow=False))) >= 2
+    assert waiting_senders(settings, view) == []
+    road = Road(settings, ("flespi",))
+    try:
+        until(road.is_gone_through, 10, "what the components have committed")
+    finally:
+        road.close()
+
+
+def pull_from_it(settings: Settings) -> None:
+    """Do what a pull connector does: read back the raw topic, write to it, and save how far it came."""
+
+    async def pull() -> list[int]:
+        producer = KafkaProducer(settings)
+        await producer.start()
+        await producer.append(settings.topics.pulls, b"flespi/c", b"{}", [])
+        await producer.append(settings.topics.raw("flespi"), *raw(2, 0))
+        await producer.stop()
+        reader = TopicReader(settings, settings.topics.raw("flespi"))
+        try:
+            return [len(batch) async for batch in reader.batches(0)]
+        finally:
+            reader.close()
+
+    assert sum(asyncio.run(pull())) >= 3
+    assert asyncio.run(last_value(settings, settings.topics.pulls, b"flespi/c")) == b"{}"
 
 
 def loaded(settings: Settings, table: str) -> int:

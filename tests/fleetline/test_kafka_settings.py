@@ -12,8 +12,10 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_acls import access
 from fleetline.kafka_security import MECHANISMS, KafkaSecurity
 from fleetline.kafka_trouble import TroubleLog, kafka_trouble
+from fleetline.local.stack import Stack
 from fleetline.local_settings import is_set, settings_of_environment
 from fleetline.settings import Settings
 from tests.secured_broker import KEY_PASSWORD, Authority
@@ -343,7 +345,43 @@ def test_nobody_reaches_kafka_by_another_library() -> None:
                 assert not [each for each in modules if each.split(".")[0] in ("aiokafka", "kafka")], path
 
 
+def test_a_stack_with_its_own_broker_does_not_start_with_the_settings_of_another(tmp_path: Path) -> None:
+    login: dict[str, Any] = {name.lower(): value for name, value in LOGIN.items()}
+    with pytest.raises(FleetlineError, match="speaks PLAINTEXT: name yours with KAFKA_BOOTSTRAP_SERVERS"):
+        Stack(Settings(data_dir=tmp_path, **login)).start()
+
+
 def test_mechanisms_are_those_that_both_clients_know() -> None:
     from faust.types.auth import SASLMechanism
 
     assert set(MECHANISMS) <= {each.value for each in SASLMechanism}
+
+
+def given_names(key: str) -> set[str]:
+    """Return what `key` is set to anywhere in the code that runs in production, `<prefix>` being the topics' prefix."""
+    found = set()
+    for path in sources():
+        if path.relative_to(ROOT).parts[0] == "benchmarks":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                found |= {
+                    spelled(value) for name, value in pairs if isinstance(name, ast.Constant) and name.value == key
+                }
+    return found
+
+
+def spelled(value: ast.expr) -> str:
+    if isinstance(value, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "<prefix>" for part in value.values)
+    return str(ast.literal_eval(value))
+
+
+def test_every_group_and_transactional_id_in_the_code_is_in_the_table_of_permissions() -> None:
+    table = access(Settings(topic_prefix="<prefix>")).values()
+    groups = {name for each in table for name in (*each.joins, *each.names)}
+    named = given_names("group.id") - {"<prefix><prefix>"}  # whatever group it is asked for: others' in this list
+    assert {"<prefix>clickhouse", "<prefix>delivery"} <= named
+    assert named <= groups
+    assert given_names("transactional.id") == {name for each in table for name in each.transactions}
