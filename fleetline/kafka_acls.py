@@ -24,13 +24,16 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a component does. Topics are full names; `joins` are consumer groups, `names` groups that are never joined."""
+    """What a component does. Topics are full names; `joins` are consumer groups, `looks` those whose offsets it only asks for.
+
+    Readers that begin where they want give the client a group's name too, as it demands one. They need no permission for it.
+    """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
     transactions: tuple[str, ...] = ()
 
 
@@ -42,15 +45,10 @@ def access(settings: Settings) -> dict[str, Access]:
     raw = tuple(topics.raw(source) for source in source_names())
     retries = tuple(topics.deliveries_retry(tier) for tier in RETRY_TIERS)
     changelog = f"{prefix}processors-device-states-changelog"
-    reader = REGISTRY_GROUP
     return {
         SETUP: Access(makes=tuple(sorted(topic_manifest(settings)))),
-        "doors": Access(reads=(topics.registry,), writes=raw, names=(reader,)),
-        "pull": Access(
-            reads=(topics.registry, topics.pulls, *raw),
-            writes=(topics.pulls, *raw),
-            names=(reader, f"{prefix}pull-reader"),
-        ),
+        "doors": Access(reads=(topics.registry,), writes=raw),
+        "pull": Access(reads=(topics.registry, topics.pulls, *raw), writes=(topics.pulls, *raw)),
         "processors": Access(
             reads=(*raw, topics.telemetry, topics.events, topics.unmapped, topics.registry, changelog),
             writes=(
@@ -58,7 +56,6 @@ def access(settings: Settings) -> dict[str, Access]:
             ),
             makes=(changelog,),
             joins=(f"{prefix}processors", f"{prefix}unmapped"),
-            names=(reader,),
         ),
         "clickhouse": Access(
             reads=tuple(tables(topics)), writes=(topics.quarantine,), joins=(f"{prefix}clickhouse",)
@@ -67,25 +64,16 @@ def access(settings: Settings) -> dict[str, Access]:
             reads=(topics.deliveries, *retries, topics.registry),
             writes=(*retries, topics.deliveries_dead, topics.delivery_attempts),
             joins=(f"{prefix}delivery",),
-            names=(reader,),
         ),
         "admin": Access(
             reads=(topics.registry,),
             writes=(topics.registry, topics.audit),
-            names=(reader,),
             transactions=(f"{prefix}registry",),
         ),
         "commands": Access(
-            reads=tuple(sorted(topic_manifest(settings))),
-            names=tuple(
-                f"{prefix}{each}" for each in ("tail", "unmapped-reader", "verify", "processors", "clickhouse")
-            ),
+            reads=tuple(sorted(topic_manifest(settings))), looks=(f"{prefix}processors", f"{prefix}clickhouse")
         ),
     }  # fmt: skip
-
-
-REGISTRY_GROUP = "fleetline.registry-reader"
-"""The name every follower of the registry gives, whatever the prefix: the client demands one."""
 
 
 def grants(settings: Settings, component: str) -> list[Grant]:
@@ -103,9 +91,8 @@ def _grants(needed: Access, prefix: str) -> Iterator[Grant]:
         ("Topic", "Write", needed.writes),
         ("Topic", "Create", needed.makes),
         ("Group", "Read", needed.joins),
-        ("Group", "Describe", needed.names),
+        ("Group", "Describe", needed.looks),
         ("TransactionalId", "Write", needed.transactions),
-        ("TransactionalId", "Describe", needed.transactions),
     ):
         yield from (Grant(kind, name, operation) for name in names)
 
@@ -138,6 +125,6 @@ def table(prefix: str = "<prefix>") -> str:
     )
     rows = [heads, ("---",) * len(heads)]
     for name, each in access(settings).items():
-        cells = (each.reads, each.writes, each.makes, each.joins, each.names, each.transactions)
+        cells = (each.reads, each.writes, each.makes, each.joins, each.looks, each.transactions)
         rows.append((f"`{name}`", *(shown(cell) for cell in cells)))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

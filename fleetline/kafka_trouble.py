@@ -39,10 +39,10 @@ _SAYINGS: Mapping[str, str] = {
     r"(?i)connecting to a PLAINTEXT broker|wrong.version.number|record layer failure": (
         f"{{at}} hung up during the TLS handshake: is TLS spoken there? See {_PROTOCOL}"
     ),
-    r"(?i)SASL authentication error|Authentication failed|invalid credentials|SaslAuthenticationFailed": (
+    r"(?i)SASL authentication error|Authentication[ _]failed|invalid credentials|SaslAuthenticationFailed": (
         f"{{at}} refused the user name or password: {_USER}"
     ),
-    r"(?i)(?P<what>topic|group|cluster|transactional ?id)[ _]?authorization[ _]?failed": (
+    r"(?i)(?P<what>topic|group|cluster|transactional[ _]?id)[ _]?authorization[ _]?failed": (
         "{at} does not allow this user what it needs of the {what}: see docs/kafka-security.md"
     ),
 }
@@ -69,15 +69,16 @@ def kafka_trouble(error: object, servers: str = "") -> str:
                 at=f"Kafka at {at}" if at else "Kafka",
                 detail=detail["detail"] if detail else "its names are others",
                 known=_known(groups.get("known")),
-                what=(groups.get("what") or "").lower(),
+                what=(groups.get("what") or "").lower().replace("_", " "),
             )
     return ""
 
 
 def _text(error: object) -> str:
     first = error.args[0] if isinstance(error, Exception) and error.args else error
-    said = first.str() if hasattr(first, "str") else f"{type(error).__name__}: {error}"
-    return str(said)
+    if hasattr(first, "str"):
+        return f"{first.name()}: {first.str()}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _known(mechanisms: str | None) -> str:
@@ -112,10 +113,12 @@ log_trouble = TroubleLog()
 class TroubleHandler(logging.Handler):
     """For the logger of aiokafka, which only logs why it is refused: tells it as the other clients do."""
 
+    tell = log_trouble
+
     def emit(self, record: logging.LogRecord) -> None:
         """Look at a record."""
         if kafka_trouble(record.getMessage()):
-            log_trouble(record.getMessage())
+            self.tell(record.getMessage())
 
 
 class KafkaRefused(FleetlineError):
@@ -187,10 +190,10 @@ def why_refused(settings: "Settings", timeout_s: float = 3.0) -> str:
     return ""
 
 
-def _no_kafka(settings: "Settings", error: object) -> FleetlineError:
+def _no_kafka(settings: "Settings", error: Exception) -> FleetlineError:
     return FleetlineError(
         _hung_up(settings)
-        or f"no Kafka at {settings.kafka_bootstrap_servers} ({_text(error)}); start one with `fleetline up`, "
+        or f"no Kafka at {settings.kafka_bootstrap_servers} ({error}); start one with `fleetline up`, "
         "or set KAFKA_BOOTSTRAP_SERVERS"
     )
 

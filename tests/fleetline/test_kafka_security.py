@@ -1,6 +1,7 @@
 """A real broker that demands passwords, certificates and permissions: the whole road over it, and what a refusal says."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -9,14 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from click.testing import CliRunner
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import SecretStr
 
 from fleetline.cli import main
 from fleetline.errors import FleetlineError
 from fleetline.kafka_acls import EVERY_COMPONENT, SETUP, grants
 from fleetline.kafka_admin import ensure_topics
-from fleetline.kafka_trouble import why_refused
+from fleetline.kafka_security import KafkaSecurity
+from fleetline.kafka_trouble import TroubleHandler, TroubleLog, why_refused
 from fleetline.local.process import Child, free_port
 from fleetline.settings import Settings
 from fleetline.simulator.settled import Road
@@ -295,6 +300,37 @@ def test_a_command_that_is_refused_says_why_in_one_line_and_ends(
     assert "\n" not in caught.value.message
     written = caught.value.message + "".join(capfd.readouterr())
     assert not [secret for secret in SECRETS if secret in written]
+
+
+def test_a_user_who_may_not_make_what_is_missing_is_told_so(broker: SecuredBroker, settings: Settings) -> None:
+    with pytest.raises(
+        FleetlineError, match=r"does not allow this user what it needs of the topic: see docs/kafka-sec"
+    ):
+        ensure_topics(broker.over("sasl", settings, **login("commands")))
+
+
+@pytest.mark.parametrize("how", ["wrong password, SCRAM", "wrong password, PLAIN", "wrong CA", "another host"])
+async def test_the_client_of_faust_is_refused_alike_and_says_the_same(
+    broker: SecuredBroker, foreign: dict[str, Any], settings: Settings, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong, said = refused(broker, foreign, settings, how)
+    told, handler = TroubleLog(), TroubleHandler()
+    handler.tell = told
+    logger = logging.getLogger("aiokafka")
+    logger.addHandler(handler)
+    client = AIOKafkaProducer(
+        bootstrap_servers=wrong.kafka_bootstrap_servers,
+        **credentials_to_aiokafka_auth(KafkaSecurity.of(wrong).faust_credentials()),
+    )
+    try:
+        with pytest.raises(KafkaConnectionError):
+            await client.start()
+    finally:
+        await client.stop()
+        logger.removeHandler(handler)
+    lines = [record.getMessage() for record in caplog.records if record.name == "fleetline.kafka_trouble"]
+    assert any(said in line for line in lines), caplog.text
+    assert not [secret for secret in SECRETS if secret in caplog.text]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])

@@ -357,31 +357,31 @@ def test_mechanisms_are_those_that_both_clients_know() -> None:
     assert set(MECHANISMS) <= {each.value for each in SASLMechanism}
 
 
-def given_names(key: str) -> set[str]:
-    """Return what `key` is set to anywhere in the code that runs in production, `<prefix>` being the topics' prefix."""
-    found = set()
+def configurations() -> Iterator[dict[str, ast.expr]]:
+    """Yield what clients are configured with in the code that runs in production: dictionaries that have constant keys."""
     for path in sources():
-        if path.relative_to(ROOT).parts[0] == "benchmarks":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Dict):
-                pairs = zip(node.keys, node.values, strict=True)
-                found |= {
-                    spelled(value) for name, value in pairs if isinstance(name, ast.Constant) and name.value == key
-                }
-    return found
+        if path.relative_to(ROOT).parts[0] != "benchmarks":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Dict):
+                    pairs = zip(node.keys, node.values, strict=True)
+                    yield {str(name.value): value for name, value in pairs if isinstance(name, ast.Constant)}
 
 
 def spelled(value: ast.expr) -> str:
+    """Return a name in the source, `<prefix>` standing for what is put in."""
     if isinstance(value, ast.JoinedStr):
         return "".join(str(part.value) if isinstance(part, ast.Constant) else "<prefix>" for part in value.values)
     return str(ast.literal_eval(value))
 
 
-def test_every_group_and_transactional_id_in_the_code_is_in_the_table_of_permissions() -> None:
+def test_every_group_that_is_joined_and_every_transactional_id_is_in_the_table_of_permissions() -> None:
+    """A group is joined where the client is to commit into it, and so has a session."""
     table = access(Settings(topic_prefix="<prefix>")).values()
-    groups = {name for each in table for name in (*each.joins, *each.names)}
-    named = given_names("group.id") - {"<prefix><prefix>"}  # whatever group it is asked for: others' in this list
-    assert {"<prefix>clickhouse", "<prefix>delivery"} <= named
-    assert named <= groups
-    assert given_names("transactional.id") == {name for each in table for name in each.transactions}
+    made = list(configurations())
+    joined = {spelled(each["group.id"]) for each in made if {"group.id", "session.timeout.ms"} <= each.keys()}
+    assert {"<prefix>clickhouse", "<prefix>delivery"} <= joined
+    assert joined | {"<prefix>processors"} == {
+        name for each in table for name in each.joins
+    }  # Faust's is its app's name
+    transactions = {spelled(each["transactional.id"]) for each in made if "transactional.id" in each}
+    assert transactions == {name for each in table for name in each.transactions}
