@@ -75,7 +75,7 @@ def kafka_trouble(error: object, servers: str = "") -> str:
 
 
 def _text(error: object) -> str:
-    first = error.args[0] if isinstance(error, Exception) and error.args else error
+    first: Any = error.args[0] if isinstance(error, Exception) and error.args else error
     if hasattr(first, "str"):
         return f"{first.name()}: {first.str()}"
     return f"{type(error).__name__}: {error}"
