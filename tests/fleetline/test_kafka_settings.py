@@ -284,24 +284,28 @@ def client_names(tree: ast.AST) -> set[str]:
     }
 
 
-def uses_the_one_place(node: ast.AST, tree: ast.Module) -> bool:
-    """Tell whether an expression is made of `kafka_config()`, at once or by a variable that is."""
+def uses_the_one_place(node: ast.AST, tree: ast.Module, seen: frozenset[str] = frozenset()) -> bool:
+    """Tell whether an expression is made of `kafka_config()`, at once or by a variable or a function that is."""
     if any(isinstance(each, ast.Attribute) and each.attr in _MAKERS for each in ast.walk(node)):
         return True
-    names = {ast.unparse(each) for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute)}
+    names = {ast.unparse(each) for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute)} - seen
     return any(
-        uses_the_one_place(value, tree)
+        uses_the_one_place(value, tree, seen | names)
         for each in ast.walk(tree)
-        for target, value in assigned(each)
-        if ast.unparse(target) in names and value is not node
+        for name, value in bound(each)
+        if name in names
     )
 
 
-def assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+def bound(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what a statement binds to which name; a function to what it returns."""
     if isinstance(node, ast.Assign):
-        yield from ((target, node.value) for target in node.targets)
+        yield from ((ast.unparse(target), node.value) for target in node.targets)
     elif isinstance(node, ast.AnnAssign) and node.value is not None:
-        yield node.target, node.value
+        yield ast.unparse(node.target), node.value
+    elif isinstance(node, ast.FunctionDef):
+        returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+        yield from ((node.name, value) for value in returned if value is not None)
 
 
 def clients() -> Iterator[tuple[str, ast.Call, ast.Module]]:
@@ -332,6 +336,25 @@ def test_every_kafka_client_gets_in_by_the_one_place() -> None:
         if path != _OWN_PROBE and not any(uses_the_one_place(each, tree) for each in [*call.args, *call.keywords])
     ]
     assert not astray, "these clients know nothing of passwords and certificates: use settings.kafka_config()"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("Producer({**settings.kafka_config(), 'acks': 'all'})", True),
+        ("def config(s):\n    return {**s.kafka_config()}\nProducer({**config(s), 'acks': 'all'})", True),
+        (
+            "self._config = {**settings.kafka_config()}\nself._config = {**self._config, 'a': 1}\nProducer(self._config)",
+            True,
+        ),
+        ("own = {'bootstrap.servers': settings.kafka_bootstrap_servers}\nown = {**own}\nProducer(own)", False),
+        ("other = settings.kafka_config()\nProducer({'bootstrap.servers': 'x'})", False),
+    ],
+)
+def test_a_client_that_goes_its_own_way_is_seen(code: str, found: bool) -> None:
+    tree = ast.parse(code)
+    (call,) = [each for each in ast.walk(tree) if isinstance(each, ast.Call) and ast.unparse(each.func) == "Producer"]
+    assert uses_the_one_place(call.args[0], tree) is found
 
 
 def test_nobody_reaches_kafka_by_another_library() -> None:
