@@ -14,6 +14,7 @@ from fleetline.admin import (
     print_rows,
     tenant_option,
 )
+from fleetline.device_exchange import attach
 
 _COLUMNS = {
     "id": "id",
@@ -30,6 +31,9 @@ _COLUMNS = {
 @click.group("device")
 def command() -> None:
     """Create and list devices. Changes take effect within a second."""
+
+
+attach(command)
 
 
 @command.command("create")

@@ -26,23 +26,26 @@ def apply_row(
     """Do what a row says, or say why not; never raises for what a row holds. A refused row leaves the draft as it was."""
     if isinstance(row, Unreadable):
         return refused(row.line, row.reason)
+    name = "" if row.name is UNSET else row.name
     standing: Device | None = None
     try:
         standing, kind = existing(draft, tenant, row)
         if standing is None:
-            return _create(draft, tenant, row, tokens=tokens)
+            return _create(draft, tenant, row, name, tokens=tokens)
         if on_existing == "refuse":
-            return refused(row.line, f"there is a device with this {kind} already", standing.id)
+            return refused(row.line, f"there is a device with this {kind} already", name, standing.id)
         if on_existing == "skip":
-            return RowDone(line=row.line, outcome="skipped", device_id=standing.id)
-        return _update(draft, standing, row)
+            return RowDone(line=row.line, outcome="skipped", device_id=standing.id, name=name)
+        return _update(draft, standing, row, name)
     except RegistryRefused as error:
-        return refused(row.line, str(error), standing.id if standing is not None else "")
+        return refused(row.line, str(error), name, standing.id if standing is not None else "")
 
 
-def refused(line: int, reason: str, device_id: str = "") -> RowDone:
+def refused(line: int, reason: str, name: str = "", device_id: str = "") -> RowDone:
     """Say that a row was refused."""
-    return RowDone(line=line, outcome="refused", device_id=device_id, reason=said_plainly(reason))
+    return RowDone(
+        line=line, outcome="refused", device_id=device_id, name=said_plainly(name), reason=said_plainly(reason)
+    )
 
 
 def existing(draft: Draft, tenant: Tenant, row: DeviceRow) -> tuple[Device | None, str]:
@@ -77,23 +80,23 @@ def _sibling(draft: Draft, tenant: Tenant, name: str, row: DeviceRow) -> Device 
     return None
 
 
-def _create(draft: Draft, tenant: Tenant, row: DeviceRow, *, tokens: bool) -> RowDone:
+def _create(draft: Draft, tenant: Tenant, row: DeviceRow, name: str, *, tokens: bool) -> RowDone:
     made = create_device(
         draft,
         tenant,
-        "" if row.name is UNSET else row.name,
+        name,
         row.attributes,
         gateway=row.gateway is True,
         parent=row.parent or None,
         wanted_id=None if row.id is UNSET else row.id,
     )
     token = create_credential(draft, tenant, DEVICE_SOURCE, made)[1] if tokens else ""
-    return RowDone(line=row.line, outcome="created", device_id=made.id, token=token)
+    return RowDone(line=row.line, outcome="created", device_id=made.id, name=name, token=token)
 
 
-def _update(draft: Draft, standing: Device, row: DeviceRow) -> RowDone:
+def _update(draft: Draft, standing: Device, row: DeviceRow, name: str) -> RowDone:
     made = change_device(
         draft, standing, name=row.name, attributes=row.attributes, gateway=row.gateway, parent=row.parent
     )
     outcome: Literal["updated", "unchanged"] = "unchanged" if made.version == standing.version else "updated"
-    return RowDone(line=row.line, outcome=outcome, device_id=made.id)
+    return RowDone(line=row.line, outcome=outcome, device_id=made.id, name=name)

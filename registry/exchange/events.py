@@ -23,13 +23,14 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
 class RowDone(msgspec.Struct, frozen=True, kw_only=True, tag="row", omit_defaults=True):
     """What became of one row, in the order of the file; told once it is durable, or known to be refused.
 
-    `device_id` is the device's, of a refused row the one that is in its way. `token` is the new device's secret: it is kept
-    nowhere and shown here only.
+    `device_id` is the device's, of a refused row the one that is in its way; `name` is the row's, if it gives one. `token` is
+    the new device's secret: it is kept nowhere and shown here only.
     """
 
     line: int
     outcome: Outcome
     device_id: str = ""
+    name: str = ""
     reason: str = ""
     token: str = ""
 
