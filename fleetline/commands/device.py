@@ -6,24 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-<<<<<<< HEAD
 from fleetline.admin import chosen_tenant, common_options, device_row, open_registry, print_json, tenant_option
+from fleetline.device_exchange import attach
 from fleetline.managing import devices as managing
 from fleetline.managing.options import of_tenant_option
 from fleetline.managing.tokens import token
-=======
-from fleetline.admin import (
-    chosen_tenant,
-    chosen_tenants,
-    common_options,
-    device_row,
-    open_registry,
-    print_json,
-    print_rows,
-    tenant_option,
-)
-from fleetline.device_exchange import attach
->>>>>>> exchange
 
 if TYPE_CHECKING:
     from fleetline.connectivity.examples import Connection
