@@ -25,8 +25,7 @@ _GONE = 1 << 32
 class Index:
     """Keys to numbers from 1 to 2^32-1, by 42 bits of Python's hash, which is keyed per process: nobody can aim collisions.
 
-    A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken, so that a search for what is not
-    there ends soon.
+    A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken, so a search in vain ends soon.
     """
 
     __slots__ = ("_gone", "_room", "_tables")
