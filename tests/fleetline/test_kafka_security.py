@@ -149,6 +149,7 @@ def logs(settings: Settings) -> str:
     return "\n".join(each.read_text("utf-8", "replace") for each in (settings.data_dir / "logs").glob("*.log"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["sasl", "mtls"])
 def test_the_whole_road_works_with_exactly_what_is_documented(
     broker: SecuredBroker, certificate: dict[str, Any], settings: Settings, way: str
@@ -167,9 +168,6 @@ def test_the_whole_road_works_with_exactly_what_is_documented(
     admin, ports = of("admin"), {"FLEETLINE_INGRESS_PORT": str(free_port())}
     with ExitStack() as closing:
         url, bodies = closing.enter_context(customer())
-        parts = {name: component(of(users.get(name, name)), name, **ports) for name in DOORS}
-        for part in parts.values():
-            closing.enter_context(running(part))
         follower = RegistryFollower(of("doors"))
         closing.callback(follower.stop)
         follower.start()
@@ -178,6 +176,9 @@ def test_the_whole_road_works_with_exactly_what_is_documented(
             store.put(Destination(id="d1", tenant_id=TENANT, kind="webhook", url=url))
             _, secret = store.create_credential(TENANT, "flespi")
         until(lambda: follower.view.tenant(TENANT), 10, "the registry is followed")
+        parts = {name: component(of(users.get(name, name)), name, **ports) for name in DOORS}
+        for part in parts.values():
+            closing.enter_context(running(part))
         door = settings.model_copy(update={"ingress_port": int(ports["FLEETLINE_INGRESS_PORT"])})
         for number, ignition in enumerate((False, True)):
             body = raw(number, 0, ignition)[1]
