@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     rate_limit_credit_s: float = Field(600, ge=0)
     """How many seconds of silence may be made up for at once: a fleet that was out of reach delivers late data in a burst."""
 
+    auto_register_limit: int = Field(10_000, ge=0)
+    """Devices that auto-registration makes for one tenant and day (UTC) at most; what comes beyond waits in `unmapped`."""
+
     clickhouse_url: str = Field("http://127.0.0.1:8123", validation_alias=_known_as("CLICKHOUSE_URL"), repr=False)
     """`http[s]://[user[:password]@]host[:port][/database]`."""
 

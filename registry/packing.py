@@ -226,12 +226,11 @@ def _text(digest: bytes) -> str:
 
 
 def check(entry: Entry) -> None:
-    """Raise ValueError when an entry holds a number too large to be packed."""
-    sound = True
+    """Raise ValueError when an entry has no id, or holds a number too large to be packed."""
+    numbers: tuple[int, ...] = ()
     if isinstance(entry, Device):
-        sound = -_LARGEST <= entry.version <= _LARGEST
+        numbers = (entry.version,)
     elif isinstance(entry, Credential):
         numbers = (entry.version, entry.former_until_us, entry.created_us)
-        sound = min(numbers) >= -_LARGEST and max(numbers) <= _LARGEST
-    if not sound:
-        raise ValueError("a number has more than 64 bits")
+    if not entry.id or (numbers and not -_LARGEST <= min(numbers) <= max(numbers) <= _LARGEST):
+        raise ValueError("there is no id, or a number of more than 64 bits")

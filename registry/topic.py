@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from registry.local_copy import LocalCopy
 from registry.view import RegistryView
 
 if TYPE_CHECKING:
@@ -39,18 +40,23 @@ class TopicReader:
     calmly. `at_end` turns true once the end of every partition has been seen, and stays true.
     """
 
-    def __init__(self, settings: "Settings", view: RegistryView, *, announce: bool = False) -> None:
+    def __init__(
+        self, settings: "Settings", view: RegistryView, *, announce: bool = False, copy: LocalCopy | None = None
+    ) -> None:
+        """`copy` gets every record as it is read, see `registry.local_copy`."""
         from confluent_kafka import Consumer
         from confluent_kafka.admin import AdminClient
 
         self._topic = settings.topics.registry
         self.view = view
         self._announce = announce
+        self._copy = copy
         self.broker_error = ""
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
         self._next: dict[int, int] = {}
-        self._log_id = ""
+        self.log_id = ""
+        """The id of the topic being read; empty before."""
         self._answer: Any = None
         self._next_question = 0.0
         connection = {
@@ -68,9 +74,8 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
                 "isolation.level": "read_committed",  # what a writer gave up is never seen
-                "queued.max.messages.kbytes": 16_384,  # memory; enough to read ahead while entries are applied, if
+                "queued.max.messages.kbytes": 8_192,  # memory; enough to read ahead while entries are applied, if
                 "fetch.queue.backoff.ms": 10,  # a full queue does not stop it for a second
-                "fetch.message.max.bytes": 4_194_304,
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
@@ -93,12 +98,14 @@ class TopicReader:
         described = self._described(asked)
         if described is None:
             return False
-        self._log_id = str(described.topic_id)
+        self.log_id = str(described.topic_id)
         partitions = [each.id for each in described.partitions]
         self._waiting = set(partitions)
         self._next = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, each, OFFSET_BEGINNING) for each in partitions])
         self._next_question = time.monotonic() + _IDENTITY_S
+        if self._copy is not None:
+            self._copy.begin()
         return True
 
     def _ask(self, timeout: float) -> Any:
@@ -141,7 +148,7 @@ class TopicReader:
             return
         if described is None:
             raise Rewound("the topic is gone")
-        if str(described.topic_id) != self._log_id or len(described.partitions) != len(self._next):
+        if str(described.topic_id) != self.log_id or len(described.partitions) != len(self._next):
             raise Rewound("the topic was recreated")
 
     @property
@@ -175,12 +182,14 @@ class TopicReader:
             partition, offset = message.partition(), message.offset()
             if offset < self._next[partition]:
                 raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
-            self._next[partition] = offset + 1
             key, value = message.key(), message.value()
             if key is not None:
                 if following:
                     log.info("registry: %s %.100r", "removed" if value is None else "put", key)
                 self.view.apply(key, value)
+            self._next[partition] = offset + 1  # now and not before: other threads take it for what the view shows
+        if self._copy is not None:
+            self._copy.append([(each.key(), each.value()) for each in messages if each.error() is None and each.key()])
         return len(messages)
 
     def _troubled(self, message: Any) -> None:
