@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from registry.local_copy import LocalCopy
 from registry.view import RegistryView
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ TOPIC_CONFIG: Mapping[str, str] = {
 """Compaction spares the open segment, so segments are closed hourly; one partition keeps all changes in one order."""
 
 
+_BATCH = 2_000
+_LOUD = 20
+"""So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
@@ -36,18 +40,23 @@ class TopicReader:
     calmly. `at_end` turns true once the end of every partition has been seen, and stays true.
     """
 
-    def __init__(self, settings: "Settings", view: RegistryView, *, announce: bool = False) -> None:
+    def __init__(
+        self, settings: "Settings", view: RegistryView, *, announce: bool = False, copy: LocalCopy | None = None
+    ) -> None:
+        """`copy` gets every record as it is read, see `registry.local_copy`."""
         from confluent_kafka import Consumer
         from confluent_kafka.admin import AdminClient
 
         self._topic = settings.topics.registry
         self.view = view
         self._announce = announce
+        self._copy = copy
         self.broker_error = ""
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
         self._next: dict[int, int] = {}
-        self._log_id = ""
+        self.log_id = ""
+        """The id of the topic being read; empty before."""
         self._answer: Any = None
         self._next_question = 0.0
         connection = {
@@ -64,6 +73,9 @@ class TopicReader:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
+                "isolation.level": "read_committed",  # what a writer gave up is never seen
+                "queued.max.messages.kbytes": 8_192,  # memory; enough to read ahead while entries are applied, if
+                "fetch.queue.backoff.ms": 10,  # a full queue does not stop it for a second
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
@@ -86,12 +98,14 @@ class TopicReader:
         described = self._described(asked)
         if described is None:
             return False
-        self._log_id = str(described.topic_id)
+        self.log_id = str(described.topic_id)
         partitions = [each.id for each in described.partitions]
         self._waiting = set(partitions)
         self._next = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, each, OFFSET_BEGINNING) for each in partitions])
         self._next_question = time.monotonic() + _IDENTITY_S
+        if self._copy is not None:
+            self._copy.begin()
         return True
 
     def _ask(self, timeout: float) -> Any:
@@ -134,7 +148,7 @@ class TopicReader:
             return
         if described is None:
             raise Rewound("the topic is gone")
-        if str(described.topic_id) != self._log_id or len(described.partitions) != len(self._next):
+        if str(described.topic_id) != self.log_id or len(described.partitions) != len(self._next):
             raise Rewound("the topic was recreated")
 
     @property
@@ -147,29 +161,38 @@ class TopicReader:
         """The offset that is read next, of the partition that is furthest."""
         return max(self._next.values(), default=0)
 
-    def step(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for one record and apply it. True when there was something.
+    def step(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for something, and apply all that has come. Returns how many messages that was.
 
         Raises Rewound when the log is another one, KafkaException on errors that do not pass by themselves.
         """
-        message = self._consumer.poll(timeout)
-        if message is None:
-            return False
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return 0
+        messages = [first, *self._consumer.consume(_BATCH, 0)]
         self.broker_error = ""
-        if message.error() is not None:
-            return self._troubled(message)
-        partition, offset = message.partition(), message.offset()
-        if offset < self._next[partition]:
-            raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
-        self._next[partition] = offset + 1
-        key = message.key()
-        if key is not None:
-            if self._announce and self.at_end:  # not for the thousands that were there before
-                log.info("registry: %s %.100r", "removed" if message.value() is None else "put", key)
-            self.view.apply(key, message.value())
-        return True
+        following = self._announce and self.at_end  # the many that were there before are not news
+        if following and len(messages) > _LOUD:
+            log.info("registry: %d changes", len(messages))
+            following = False
+        for message in messages:
+            if message.error() is not None:
+                self._troubled(message)
+                continue
+            partition, offset = message.partition(), message.offset()
+            if offset < self._next[partition]:
+                raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
+            key, value = message.key(), message.value()
+            if key is not None:
+                if following:
+                    log.info("registry: %s %.100r", "removed" if value is None else "put", key)
+                self.view.apply(key, value)
+            self._next[partition] = offset + 1  # now and not before: other threads take it for what the view shows
+        if self._copy is not None:
+            self._copy.append([(each.key(), each.value()) for each in messages if each.error() is None and each.key()])
+        return len(messages)
 
-    def _troubled(self, message: Any) -> bool:
+    def _troubled(self, message: Any) -> None:
         from confluent_kafka import KafkaError, KafkaException
 
         error = message.error()
@@ -179,7 +202,7 @@ class TopicReader:
                 raise Rewound(f"the log ends at {message.offset()}, before {self._next[message.partition()]}")
             self._next[message.partition()] = message.offset()
             self._waiting.discard(message.partition())
-            return True
+            return
         gone = (
             KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001
             KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
@@ -194,7 +217,6 @@ class TopicReader:
         if error.fatal():
             raise KafkaException(error)
         self.broker_error = str(error.str())
-        return False
 
     def read_to_end(self, timeout: float) -> bool:
         """Apply everything that is in the topic at this moment; False when it takes longer than `timeout` seconds."""
