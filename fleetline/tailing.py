@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
@@ -23,7 +23,13 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     consumer = Consumer(
-        {**settings.kafka_config(), "group.id": "fleetline-tail", "enable.auto.commit": False, "log_level": 2}
+        {
+            **settings.kafka_config(),
+            "group.id": "fleetline-tail",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "log_level": 2,
+        }
     )
     try:
         known = consumer.list_topics(timeout=5).topics
@@ -48,33 +54,39 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
         backlog = _backlog(consumer, start, ends)
         backlog.sort(key=lambda message: message.timestamp()[1])
         for message in backlog if last is None else backlog[len(backlog) - last :] if last else []:
-            yield _decoded(message)
+            yield _decoded(message, settings.topics.registry)
         while follow:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:
-                yield _decoded(message)
+                yield _decoded(message, settings.topics.registry)
     finally:
         consumer.close()
 
 
 def _backlog(consumer: Any, start: list[Any], ends: dict[int, int]) -> list[Any]:
+    """Read to the ends; the last offsets may be no records but marks of transactions, which only the end of the log shows."""
+    from confluent_kafka import KafkaError
+
     waiting = {tp.partition for tp in start if tp.offset < ends[tp.partition]}
     messages: list[Any] = []
     idle = 0
     while waiting and idle < 20:
         message = consumer.poll(0.25)
-        if message is None or message.error() is not None:
-            idle += 1
-            continue
-        idle = 0
-        messages.append(message)
-        if message.offset() + 1 >= ends[message.partition()]:
+        if message is not None and message.error() is None:
+            idle = 0
+            messages.append(message)
+            if message.offset() + 1 >= ends[message.partition()]:
+                waiting.discard(message.partition())
+        elif message is not None and message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
             waiting.discard(message.partition())
+        else:
+            idle += 1
     return messages
 
 
-def _decoded(message: Any) -> dict[str, Any]:
+def _decoded(message: Any, registry: str) -> dict[str, Any]:
     headers = {name: str(value or b"", "utf-8", "replace") for name, value in message.headers() or ()}
+    value = _value(message.value())
     return {
         "topic": message.topic(),
         "partition": message.partition(),
@@ -82,7 +94,7 @@ def _decoded(message: Any) -> dict[str, Any]:
         "written_at": format_us(message.timestamp()[1] * 1000),
         "key": str(message.key() or b"", "utf-8", "replace"),
         **({"headers": headers} if headers else {}),
-        "value": _value(message.value()),
+        "value": _without_secrets(value) if message.topic() == registry else value,
     }
 
 
@@ -98,6 +110,17 @@ def _value(value: bytes | None) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         return repr(value[:_EXCERPT])
+
+
+def _without_secrets(value: Any) -> Any:
+    """Leave out of the registry's objects what its audit trail leaves out: digests can be tried out."""
+    from registry.audit import SET
+    from registry.model import Entry
+
+    hidden = {name for kind in get_args(Entry) for name in getattr(kind, "SECRETS", ())}
+    if not isinstance(value, dict):
+        return value
+    return {name: SET if name in hidden and each else each for name, each in value.items()}
 
 
 def show(record: dict[str, Any], *, as_json: bool) -> str:
