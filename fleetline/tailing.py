@@ -49,7 +49,8 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
         for partition in known[topic].partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)
             ends[partition] = high
-            start.append(TopicPartition(topic, partition, low if last is None else max(low, high - last)))
+            back = 0 if last is None else last * _offsets_a_record(settings, topic)
+            start.append(TopicPartition(topic, partition, low if last is None else max(low, high - back)))
         consumer.assign(start)
         backlog = _backlog(consumer, start, ends)
         backlog.sort(key=lambda message: message.timestamp()[1])
@@ -61,6 +62,11 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
                 yield _decoded(message, settings.topics.registry)
     finally:
         consumer.close()
+
+
+def _offsets_a_record(settings: Settings, topic: str) -> int:
+    """Return how many offsets a record may take: where each change is a transaction, another one marks its end."""
+    return 2 if topic in {settings.topics.registry, settings.topics.audit} else 1
 
 
 def _backlog(consumer: Any, start: list[Any], ends: dict[int, int]) -> list[Any]:
