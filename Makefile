@@ -25,9 +25,10 @@ types: $(READY)
 golden: $(READY)  ## Rewrite the golden records from today's normalizers; review with git diff.
 	$(BIN)/python -m sources.golden
 
-docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.md.
+docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.md, docs/record-types.md.
 	$(BIN)/python -m sources.document
 	$(BIN)/python -m fleetline.document
+	$(BIN)/python -m fleetline.connectivity.record_types
 
 bench: $(READY)  ## Measure everything; benchmarks/RESULTS.md says how to read it.
 	for name in $$($(BIN)/fleetline bench --list); do $(BIN)/fleetline bench $$name --json || exit 1; done

@@ -15,9 +15,14 @@ STACK_FILE = Path("run") / "stack.json"
 _FOLLOWED = {
     "kafka_bootstrap_servers": ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
     "clickhouse_url": ("CLICKHOUSE_URL", "CLICKHOUSE_URL"),
-    "public_api_base_url": ("PUBLIC_API_BASE_URL", "ingress_url"),
 }
 """Field: (environment variable, key in the file)."""
+_DOORS = {
+    "public_api_base_url": ("PUBLIC_API_BASE_URL", "ingress_url"),
+    "public_mqtt_url": ("PUBLIC_MQTT_URL", "mqtt_url"),
+    "public_websocket_url": ("PUBLIC_WEBSOCKET_URL", "websocket_url"),
+}
+"""The same for the doors: they are elsewhere than the stack says when PUBLIC_API_BASE_URL is set."""
 
 
 def load_settings(data_dir: Path | None = None) -> Settings:
@@ -30,7 +35,8 @@ def load_settings(data_dir: Path | None = None) -> Settings:
     with _told_plainly():
         settings = Settings(**given)
         stack = _running_stack(settings.data_dir / STACK_FILE)
-        for field, (variable, key) in _FOLLOWED.items():
+        followed = _FOLLOWED if _is_set("PUBLIC_API_BASE_URL") else {**_FOLLOWED, **_DOORS}
+        for field, (variable, key) in followed.items():
             if key in stack and not _is_set(variable):
                 given[field] = stack[key]
         return Settings(**given)
@@ -55,7 +61,9 @@ def _told_plainly() -> Iterator[None]:
 
 def ingress_url(settings: Settings) -> str:
     """Return where senders reach the ingress, without a trailing slash."""
-    return (settings.public_api_base_url or f"http://{settings.host}:{settings.ingress_port}").rstrip("/")
+    from fleetline.connectivity.addresses import addresses
+
+    return addresses(settings).http.url
 
 
 def _is_set(variable: str) -> bool:

@@ -99,8 +99,16 @@ class Settings(BaseSettings):
     """Its private key (PEM), when it is not in the same file."""
     https_only: frozenset[str] = frozenset()
     """Sources that are refused over plain http."""
-    public_api_base_url: str = Field("", validation_alias=_known_as("PUBLIC_API_BASE_URL"))
-    """Where senders reach the ingress from outside; commands print URLs with it."""
+    public_api_base_url: str = Field(
+        "", validation_alias=_known_as("PUBLIC_API_BASE_URL"), pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$"
+    )
+    """Where senders reach the ingress from outside, e.g. `https://fleet.example.com`: every URL that is shown begins with it."""
+    public_mqtt_url: str = Field("", pattern=r"^(mqtts?://[^\s/?#]+)?$")
+    """Where devices reach MQTT from outside, e.g. `mqtts://mqtt.example.com:8883`. Empty: the host of `public_api_base_url`, and
+    `mqtt_port`."""
+    public_websocket_url: str = Field("", pattern=r"^(wss?://[^\s/?#]+[^\s?#]*)?$")
+    """Where devices reach the WebSocket from outside, e.g. `wss://ws.example.com`. Empty: the host of `public_api_base_url`,
+    and `websocket_port`."""
     path_map: dict[str, str] = {}
     """More ingest paths, path to source: `{"/": "autopi"}`. A tracker's URL field is what it is."""
     integration_webhook_secret: SecretStr = Field(

@@ -8,7 +8,7 @@ from fleetline.settings import Settings
 from ingress.durable import DurableLog
 from ingress.errors import NotDurable, TooLarge, TooManyRequests, Unauthorized
 from ingress.limits import RateLimits
-from registry.model import Credential
+from registry.model import Credential, integration_id
 from registry.view import RegistryView
 from schemas.ids import new_id
 from schemas.times import now_us
@@ -17,6 +17,12 @@ from sources.errors import Refused
 from sources.raw_record import raw_headers
 
 log = logging.getLogger(__name__)
+
+NEVER_MADE = (
+    "the tenant that tenantId names has no webhook secret yet, or there is no such tenant; "
+    "make one: fleetline tenant secret TENANT"
+)
+"""The same for both: a stranger must not learn which tenants there are (AC-b08)."""
 
 
 class Acceptance:
@@ -44,8 +50,8 @@ class Acceptance:
     def authenticate(self, request: Request) -> Credential:
         """Find whose secret was presented, and whether it may speak now.
 
-        Raises Unauthorized, which says nothing about why, and TooManyRequests; NotDurable while the registry is still being
-        read: nobody is told that a good credential is a wrong one.
+        Raises Unauthorized, which says nothing about why unless no webhook secret was ever made, and TooManyRequests;
+        NotDurable while the registry is still being read: nobody is told that a good credential is a wrong one.
         """
         for extract in self.source.credentials:
             try:
@@ -59,7 +65,15 @@ class Acceptance:
                     return found
         if not self._caught_up():
             raise NotDurable("the registry has not been read yet")
-        raise Unauthorized
+        raise Unauthorized(NEVER_MADE if self._lacks_secret(request) else "")
+
+    def _lacks_secret(self, request: Request) -> bool:
+        """Tell whether the tenant that is named has no webhook secret that could have been meant: one lookup, no scan."""
+        source = self.source
+        if self._global_secret or not (source.tenant_secret and source.tenant_query):
+            return False
+        tenant_id = request.query.get(source.tenant_query, "")
+        return bool(tenant_id) and self._view.credential(integration_id(tenant_id)) is None
 
     def _admit(self, credential: Credential) -> None:
         """Hold a sender to its rate. One that never sends again is held to it only when the process is under pressure."""

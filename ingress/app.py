@@ -17,12 +17,16 @@ from ingress.endpoint import Door
 from ingress.intake import Intake
 from ingress.metrics import IngressMetrics
 from ingress.producer import Producer
+from ingress.published import CATALOG, catalog_routes
 from ingress.rejected import RejectedStore
 from ingress.spool import Spool
 from registry.view import RegistryView
 from sources.contract import Source
+from sources.routes import routes
 
 PROBES = ("/healthz", "/readyz", "/metrics")
+TAKEN = (*PROBES, CATALOG)
+"""Paths that no source can have."""
 
 
 class Registry(Protocol):
@@ -59,16 +63,6 @@ class IngressApp:
         await self._starlette(scope, receive, send)
 
 
-def templates(source: Source) -> list[str]:
-    """List the routes of a source, without trailing slashes: its own, `/in/<name>`, and both with its optional last part."""
-    routes = [path.rstrip("/") for path in source.paths]
-    routes.append(f"/in/{source.name}")
-    if source.path_part:
-        plain = [route for route in routes if route.startswith("/in/") and "{" not in route]
-        routes.extend(f"{route}/{{{source.path_part}}}" for route in plain)
-    return list(dict.fromkeys(routes))
-
-
 def build_app(
     settings: Settings,
     sources: Mapping[str, Source],
@@ -83,17 +77,18 @@ def build_app(
     if rejected is not None:
         metrics.registry.register(rejected)
     doors: dict[str, Door] = {}
-    routes: list[Route] = []
+    templated: list[Route] = []
     for template, source in _plan(settings, sources).items():
         https_only = source.name in settings.https_only
         acceptance, counts = intake.of(source.name), metrics.of(source.name)
         door = Door(acceptance, template, counts, https_only=https_only, rejected=rejected)
         for path in _with_and_without_slash(template):
             if "{" in path:
-                routes.append(Route(path, endpoint=door))
+                templated.append(Route(path, endpoint=door))
             else:
                 doors[path] = door
-    starlette = Starlette(routes=[*_probes(registry, intake, metrics), *routes], lifespan=_lifespan(intake, rejected))
+    ours = [*_probes(registry, intake, metrics), *catalog_routes(settings, sources)]
+    starlette = Starlette(routes=[*ours, *templated], lifespan=_lifespan(intake, rejected))
     starlette.router.redirect_slashes = False  # a redirect makes AutoPi delete its data (sources.md 0.1 rule 4)
     return IngressApp(starlette, doors)
 
@@ -101,12 +96,12 @@ def build_app(
 def _plan(settings: Settings, sources: Mapping[str, Source]) -> dict[str, Source]:
     """Return every route and its source. Raises FleetlineError when two of them claim one, or there is no such source."""
     plan: dict[str, Source] = {}
-    declared = [(template, source.name) for source in sources.values() for template in templates(source)]
+    declared = [(template, source.name) for source in sources.values() for template in routes(source)]
     mapped = [(path.rstrip("/") or "/", name) for path, name in settings.path_map.items()]
     for template, name in [*declared, *mapped]:
         if name not in sources:
             raise FleetlineError(f"path_map sends {template} to {name!r}; there are: {', '.join(sources)}")
-        if template in PROBES or not template.startswith("/") or plan.setdefault(template, sources[name]).name != name:
+        if template in TAKEN or not template.startswith("/") or plan.setdefault(template, sources[name]).name != name:
             raise FleetlineError(f"{template} cannot be a path of {name}: it is taken, or does not begin with a slash")
     return plan
 

@@ -159,7 +159,10 @@ class Door:
         return answer
 
     def _explain(self, error: Exception) -> Answer:
-        """Say what went wrong: an empty body for 401 (AP-a11), else a small problem document (RFC 9457)."""
+        """Say what went wrong, if there is something to say, in a small problem document (RFC 9457).
+
+        A 401 has an empty body (AP-a11), unless the secret is yet to be made (AC-b08).
+        """
         status, detail = status_and_detail(error)
         if not isinstance(error, RejectedRequest | Refused):
             log.error("request to %s failed", self._template, exc_info=error)
@@ -168,7 +171,7 @@ class Door:
 
 
 def _problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
-    if status == 401 or not detail:
+    if not detail:
         return Answer(status, headers)
     body = orjson.dumps({"status": status, "detail": detail})
     return Answer(status, (*headers, (b"content-type", b"application/problem+json")), body)

@@ -1,16 +1,17 @@
-"""The registry in memory: who may send, which device a sender means, where events go. All lookups are dict lookups.
+"""The registry in memory: who may send, which device a sender means, where events go.
 
 Written by one thread (`registry.follower`), read by any number. Nothing of one tenant is ever found for another.
 """
 
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, get_args
 
 import msgspec
 
-from registry.index import Index
+from registry.contents import Contents
+from registry.identify import UNKNOWN, Identified, identify
 from registry.model import (
     INTEGRATION,
     ApiKey,
@@ -23,52 +24,49 @@ from registry.model import (
     TenantSettings,
     entry_key,
 )
+from registry.packing import DIGEST, check
 from registry.secrets import digest
-from registry.tenant import TenantIndex
+from registry.tenant import ALIASES, TOKEN_DIGEST, plain_dev_eui
 from schemas.times import now_us
 from sources.contract import Identity
 
+__all__ = ["EVERY_TENANT", "KINDS", "UNKNOWN", "Identified", "RegistryView", "entry_key"]
+
 log = logging.getLogger(__name__)
 
+KINDS: tuple[str, ...] = tuple(kind.KIND for kind in get_args(Entry))
+EVERY_TENANT = ""
 E = TypeVar("E", bound=Entry)
 O = TypeVar("O", bound=Owned)  # noqa: E741  O for owned
-
-KINDS: tuple[str, ...] = tuple(kind.KIND for kind in get_args(Entry))
 _decode = msgspec.json.Decoder(Entry).decode
-
-
-class Identified(msgspec.Struct, frozen=True, gc=False):
-    """The device a record belongs to; `device_id` is empty when it is unknown.
-
-    `gateway_id` is the gateway that relayed it. `mismatch`: the message names another device of the tenant than the one
-    whose credential sent it (DM-a18).
-    """
-
-    device_id: str
-    gateway_id: str
-    mismatch: bool
-
-
-UNKNOWN = Identified("", "", False)
-__all__ = ["EVERY_TENANT", "KINDS", "UNKNOWN", "Identified", "RegistryView", "entry_key"]
-EVERY_TENANT = ""
+_TOLD_OF = frozenset((Device.KIND, Credential.KIND, TenantSettings.KIND))
+_REMEMBERED = 10_000
+_ALIKE = 8
+_UNKNOWN_KINDS = 100
 
 
 class RegistryView:
     """What `apply` was told, latest value per key; the order of the topic decides."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
-        self._tenants: dict[str, TenantIndex] = {}
-        self._digests = Index()
+        self._contents = Contents()
         self._watchers: list[Callable[[str], None]] = []
+        self._unknown_kinds: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __bool__(self) -> bool:
+        """Be true: an empty registry is one too."""
+        return True
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def apply(self, key: bytes | str, value: bytes | None) -> None:
         """Take one record of the registry topic: `kind/id` and its JSON, or None for a removal.
 
-        What cannot be read is logged by its key and skipped: one bad entry must not close the door for everybody.
+        What cannot be read is logged by its key and skipped: one bad entry must not close the door for everybody. So is a
+        kind of entry that a later version may have brought, once.
         """
         try:
             name = key if isinstance(key, str) else key.decode()
@@ -76,20 +74,32 @@ class RegistryView:
                 self._drop(name)
                 return
             entry = _decode(value)
-            if name != entry_key(entry):
+            if name != f"{entry.KIND}/{entry.id}":
                 raise ValueError(f"the value is {entry_key(entry)!r}")
-            self._put(name, entry)
+            check(entry)
         except (ValueError, RecursionError) as error:  # msgspec's and Unicode's errors are ValueErrors
-            # The text of a decoding error may quote the value, so only its kind is logged.
-            log.warning("registry entry %.80r cannot be read and is skipped (%s)", key, type(error).__name__)
+            self._skipped(key, error)
+            return
+        self._put(entry)
+
+    def _skipped(self, key: bytes | str, error: Exception) -> None:
+        name = key if isinstance(key, str) else key.decode(errors="replace")
+        kind, slash, _ = name.partition("/")
+        if slash and kind not in KINDS:
+            if kind not in self._unknown_kinds and len(self._unknown_kinds) < _UNKNOWN_KINDS:
+                self._unknown_kinds.add(kind)
+                log.warning("registry entries of the kind %.80r are unknown to this version and skipped", kind)
+            return
+        # The text of a decoding error may quote the value, so only its kind is logged.
+        log.warning("registry entry %.80r cannot be read and is skipped (%s)", key, type(error).__name__)
 
     def adopt(self, other: "RegistryView") -> None:
         """Become `other`, which must not be used afterwards: after the topic was recreated, nothing old must stay."""
-        self._entries, self._tenants, self._digests = other._entries, other._tenants, other._digests  # noqa: SLF001
+        self._contents = other._contents  # noqa: SLF001
         self._tell(EVERY_TENANT)
 
     def watch(self, told: Callable[[str], None]) -> None:
-        """Have `told` called with the tenant's id once a device or credential of it has changed; must be quick.
+        """Have `told` called with the tenant's id once a device, credential or setting of it has changed; must be quick.
 
         Called by the thread that writes, after the change can be seen; with `EVERY_TENANT` when anything may have.
         """
@@ -99,79 +109,55 @@ class RegistryView:
         for told in self._watchers:
             told(tenant_id)
 
-    def _put(self, key: str, entry: Entry) -> None:
-        former = self._entries.get(key)
-        self._entries[key] = entry
-        if isinstance(entry, Tenant):
-            return
-        moved = former is not None and not isinstance(former, Tenant) and former.tenant_id != entry.tenant_id
-        tenant = self._tenants.get(entry.tenant_id)
-        if tenant is None:
-            tenant = self._tenants[entry.tenant_id] = TenantIndex(entry.tenant_id)
-        if isinstance(entry, Device):
-            tenant.put_device(entry)
-        elif isinstance(entry, Destination):
-            tenant.put_destination(entry)
-        elif isinstance(entry, Credential):
-            tenant.put_credential(entry)
-            if not isinstance(former, Credential) or former.digest != entry.digest:
-                self._digests.claim(entry.digest, entry.id)
-                if isinstance(former, Credential):
-                    self._digests.release(former.digest, former.id)
-        if moved:
-            self._leave_tenant(former)
-        if not isinstance(entry, Destination):
+    def _put(self, entry: Entry) -> None:
+        before = self._contents.put(entry)
+        if self._watchers and not isinstance(entry, Tenant) and entry.KIND in _TOLD_OF:
             self._tell(entry.tenant_id)
+            if before is not None:
+                self._tell(before)
 
     def _drop(self, key: str) -> None:
-        former = self._entries.pop(key, None)
-        if isinstance(former, Credential):
-            self._digests.release(former.digest, former.id)
-        self._leave_tenant(former)
-
-    def _leave_tenant(self, former: Entry | None) -> None:
-        if former is None or isinstance(former, Tenant):
-            return
-        tenant = self._tenants[former.tenant_id]
-        if isinstance(former, Device):
-            tenant.drop_device(former.id)
-        elif isinstance(former, Destination):
-            tenant.drop_destination(former.id)
-        elif isinstance(former, Credential):
-            tenant.drop_credential(former.id)
-        if tenant.is_empty:
-            del self._tenants[former.tenant_id]
-        if not isinstance(former, Destination):
-            self._tell(former.tenant_id)
+        kind, before = self._contents.drop(key)
+        if before is not None and kind in _TOLD_OF:
+            self._tell(before)
 
     # --- who is at the door ------------------------------------------------------------------------------------------
 
     def credential_for(self, source: str, tenant_secret: bool, secret: str) -> Credential | None:
         """Find the credential a secret belongs to, if it opens `source`; the tenant's secret counts if `tenant_secret`.
 
-        Found by SHA-256, then compared in constant time. Takes any text; an empty secret opens nothing (AC-a24).
+        Found by SHA-256, then compared in constant time; a former secret opens until its time is over. Takes any text; an
+        empty secret opens nothing (AC-a24).
         """
         if not secret:
             return None
         presented = digest(secret)
-        found = self._digests.winners.get(presented)
+        contents = self._contents
+        opening = contents.opening
+        found = opening.get(presented)
         if found is None:
-            return None
-        credential = self._fitting(found, source, tenant_secret, presented)
-        if credential is not None:
-            return credential
-        for other in self._digests.claimants(presented):
-            credential = self._fitting(other, source, tenant_secret, presented)
-            if credential is not None:
+            rows = contents.credentials.all((DIGEST, presented))
+            found = tuple(each for each in map(contents.credential, rows) if each is not None)
+            if 0 < len(found) <= _ALIKE:  # what opens nothing is not remembered: anybody can make it up
+                if len(opening) >= _REMEMBERED:
+                    opening = contents.opening = {}
+                opening[presented] = found
+        for credential in found:
+            fits = credential.source == source or (tenant_secret and credential.source == INTEGRATION)
+            if fits and credential.opens_with(presented, now_us()):
                 return credential
         return None
 
-    def _fitting(self, credential_id: str, source: str, tenant_secret: bool, presented: str) -> Credential | None:
-        credential = self.credential(credential_id)
-        if credential is None or not hmac.compare_digest(credential.digest.encode(), presented.encode()):
+    def api_key_for(self, secret: str) -> ApiKey | None:
+        """Find the API key a secret belongs to, if it has not expired. Takes any text; an empty one is nobody's."""
+        if not secret:
             return None
-        opens = credential.source == source or (tenant_secret and credential.source == INTEGRATION)
-        return credential if opens else None
+        presented = digest(secret)
+        for _, key in sorted(self._contents.api_keys.get(presented, {}).items()):
+            same = hmac.compare_digest(key.digest.encode(), presented.encode())
+            if same and not (key.expires_us and now_us() >= key.expires_us):
+                return key
+        return None
 
     # --- which device ------------------------------------------------------------------------------------------------
 
@@ -184,135 +170,124 @@ class RegistryView:
         that device, if it is a gateway. Without one, the first of `identities` that names a device decides. `child`
         names a device behind the gateway found so far; unknown, the record is nobody's, not the gateway's.
         """
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
+        contents = self._contents
+        tenancy = contents.tenancies.get(tenant_id)
+        if tenancy is None:
             return UNKNOWN
-        if credential_device_id:
-            return _authenticated(tenant, credential_device_id, identities, child)
-        for identity in identities:
-            device_id = tenant.resolve(identity.kind, identity.value)
-            if device_id:
-                return _behind(tenant, device_id, child) if child else Identified(device_id, "", False)
-        return UNKNOWN
+        return identify(contents, tenancy.number, credential_device_id, identities, child)
+
+    def claimants(self, tenant_id: str, kind: str, value: str) -> tuple[str, ...]:
+        """List the ids of all devices of a tenant that claim an identity, the one that is found first.
+
+        For `token_digest` the credentials'.
+        """
+        contents = self._contents
+        tenancy = contents.tenancies.get(tenant_id)
+        if tenancy is None or not value:
+            return ()
+        if kind == TOKEN_DIGEST:
+            return tuple(row.id for row in contents.credentials.all((tenancy.number, kind, value)))
+        if kind == "id":
+            device = contents.devices.find(value)
+            return (value,) if device is not None and device.tenant == tenancy.number else ()
+        kind = ALIASES.get(kind, kind)
+        if kind == "dev_eui":
+            value = plain_dev_eui(value)
+        return tuple(row.id for row in contents.devices.all((tenancy.number, kind, value)))
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def get(self, kind: type[E], id: str) -> E | None:  # noqa: A002  called `id` in the entry too
-        """Return an object of one kind."""
-        found = self._entries.get(f"{kind.KIND}/{id}")
-        return found if isinstance(found, kind) else None
+        """Return the entry of a kind with an id, of whatever tenant."""
+        return self._contents.get(kind, id)
 
     def owned(self, kind: type[O], tenant_id: str) -> tuple[O, ...]:
-        """List a tenant's objects of one kind, by id."""
-        every = tuple(self._entries.values())
-        return tuple(sorted((e for e in every if isinstance(e, kind) and e.tenant_id == tenant_id), key=_id))
+        """List all of a tenant's entries of a kind, by id."""
+        return tuple(self._entries(kind, tenant_id, self._contents.ids(kind, tenant_id, None, 0)))
 
     def page(self, kind: type[O], tenant_id: str, after: str, limit: int) -> list[O]:
-        """Return the next `limit` of a tenant's objects whose id comes after `after`."""
-        return [each for each in self.owned(kind, tenant_id) if each.id > after][:limit]
+        """List the next `limit` entries of a tenant with ids greater than `after`, by id; fewer: there are no more.
+
+        The first listing of a kind in a process puts all ids of that kind in order, seconds for millions; from then on a
+        page takes as long as its entries.
+        """
+        found: list[O] = []
+        while len(found) < limit:
+            wanted = limit - len(found)
+            ids = self._contents.ids(kind, tenant_id, after, wanted)
+            found += self._entries(kind, tenant_id, ids)
+            if len(ids) < wanted:
+                break
+            after = ids[-1]
+        return found
+
+    def _entries(self, kind: type[O], tenant_id: str, ids: Sequence[str]) -> Iterator[O]:
+        contents = self._contents
+        for each in ids:
+            entry = contents.get(kind, each)
+            if entry is not None and entry.tenant_id == tenant_id:  # else it has just left
+                yield entry
 
     def count(self, kind: type[Owned], tenant_id: str) -> int:
-        """Count a tenant's objects of one kind."""
-        return len(self.owned(kind, tenant_id))
+        """Return how many entries of a kind a tenant has."""
+        tenancy = self._contents.tenancies.get(tenant_id)
+        return 0 if tenancy is None else tenancy.counts.get(kind.KIND, 0)
 
     def children(self, gateway_id: str) -> tuple[str, ...]:
-        """List the ids of the devices behind a gateway."""
-        every = tuple(self._entries.values())
-        return tuple(sorted(e.id for e in every if isinstance(e, Device) and e.parent_id == gateway_id))
+        """List the ids of the devices of the gateway's tenant that stand behind it, by id."""
+        return self._contents.children(gateway_id)
 
     def credentials_of(self, device_id: str) -> tuple[Credential, ...]:
-        """List the credentials that speak for one device."""
-        every = tuple(self._entries.values())
-        return tuple(e for e in every if isinstance(e, Credential) and e.device_id == device_id)
+        """List the credentials of the device's tenant that speak for it alone, by id."""
+        contents = self._contents
+        found = (contents.get(Credential, each) for each in contents.credentials_of(device_id))
+        return tuple(each for each in found if each is not None and each.device_id == device_id)
+
+    def entries(self) -> Iterator[Entry]:
+        """Go through everything there is, in no order; what changes meanwhile is seen before or after the change."""
+        return self._contents.entries()
 
     def settings_of(self, tenant_id: str) -> TenantSettings:
-        """Return what a tenant has set; defaults where it has not."""
-        return self.get(TenantSettings, tenant_id) or TenantSettings(id=tenant_id, tenant_id=tenant_id, version=0)
-
-    def api_key_for(self, secret: str) -> ApiKey | None:
-        """Find the key of the admin API a secret belongs to, unless it has expired."""
-        presented = digest(secret) if secret else ""
-        for each in tuple(self._entries.values()):
-            if isinstance(each, ApiKey) and hmac.compare_digest(each.digest.encode(), presented.encode()):
-                return each if not each.expires_us or now_us() < each.expires_us else None
-        return None
+        """Return what a tenant has set; the defaults when it has set nothing."""
+        found = self._contents.get(TenantSettings, tenant_id)
+        if found is not None and found.tenant_id == tenant_id:
+            return found
+        return TenantSettings(id=tenant_id, tenant_id=tenant_id, version=0)
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         """Return a tenant."""
-        found = self._entries.get(f"tenant/{tenant_id}")
-        return found if isinstance(found, Tenant) else None
+        return self._contents.get(Tenant, tenant_id)
 
     def tenants(self) -> tuple[Tenant, ...]:
         """List all tenants, by id."""
-        return tuple(sorted((each for each in tuple(self._entries.values()) if isinstance(each, Tenant)), key=_id))
+        found = (each for each in tuple(self._contents.few.values()) if isinstance(each, Tenant))
+        return tuple(sorted(found, key=lambda tenant: tenant.id))
 
     def device(self, device_id: str) -> Device | None:
         """Return a device, of whatever tenant."""
-        found = self._entries.get(f"device/{device_id}")
-        return found if isinstance(found, Device) else None
+        return self._contents.get(Device, device_id)
 
     def devices(self, tenant_id: str) -> tuple[Device, ...]:
         """List a tenant's devices, by id."""
-        tenant = self._tenants.get(tenant_id)
-        return () if tenant is None else tuple(sorted(tenant.devices.values(), key=_id))
-
-    def claimants(self, tenant_id: str, kind: str, value: str) -> tuple[str, ...]:
-        """List the ids of all devices of a tenant that claim an identity, the one that is found first."""
-        tenant = self._tenants.get(tenant_id)
-        return () if tenant is None else tenant.claimants(kind, value)
+        return self.owned(Device, tenant_id)
 
     def credential(self, credential_id: str) -> Credential | None:
         """Return a credential."""
-        found = self._entries.get(f"credential/{credential_id}")
-        return found if isinstance(found, Credential) else None
+        return self._contents.get(Credential, credential_id)
 
     def credentials(self, tenant_id: str) -> tuple[Credential, ...]:
         """List a tenant's credentials, by id."""
-        tenant = self._tenants.get(tenant_id)
-        return () if tenant is None else tuple(sorted(tenant.credentials.values(), key=_id))
+        return self.owned(Credential, tenant_id)
 
     def destination(self, destination_id: str) -> Destination | None:
         """Return a destination, enabled or not."""
-        found = self._entries.get(f"destination/{destination_id}")
-        return found if isinstance(found, Destination) else None
+        return self._contents.get(Destination, destination_id)
 
     def destinations(self, tenant_id: str) -> tuple[Destination, ...]:
         """List a tenant's enabled destinations, by id."""
-        tenant = self._tenants.get(tenant_id)
-        return () if tenant is None else tenant.enabled
+        tenancy = self._contents.tenancies.get(tenant_id)
+        return () if tenancy is None else tenancy.enabled
 
     def all_destinations(self, tenant_id: str) -> tuple[Destination, ...]:
         """List a tenant's destinations, disabled ones included, by id."""
-        tenant = self._tenants.get(tenant_id)
-        return () if tenant is None else tuple(sorted(tenant.destinations.values(), key=_id))
-
-
-def _id(entry: Entry) -> str:
-    return entry.id
-
-
-def _behind(tenant: TenantIndex, gateway_id: str, child: str) -> Identified:
-    gateway = tenant.devices.get(gateway_id)
-    if gateway is None or not gateway.gateway:
-        return UNKNOWN
-    return Identified(tenant.child(gateway_id, child), gateway_id, False)
-
-
-def _authenticated(tenant: TenantIndex, device_id: str, identities: Sequence[Identity], child: str) -> Identified:
-    device = tenant.devices.get(device_id)
-    if device is None:  # the credential outlived its device: what the message claims to be must not count instead
-        return UNKNOWN
-    if child:
-        return _behind(tenant, device_id, child)
-    relayed, mismatch = "", False
-    for identity in identities:
-        named = tenant.resolve(identity.kind, identity.value)
-        if not named or named in (device_id, relayed):
-            continue
-        if device.gateway and not relayed and tenant.child(device_id, named) == named:
-            relayed = named
-        else:
-            mismatch = True
-    if relayed:
-        return Identified(relayed, device_id, mismatch)
-    return Identified(device_id, "", mismatch)
+        return self.owned(Destination, tenant_id)

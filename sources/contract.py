@@ -96,6 +96,13 @@ class OnFailure(Enum):
     RESENDS = "resends"
     DROPS = "drops"
 
+    @property
+    def consequence(self) -> str:
+        """Say what the sender does, for people."""
+        if self is OnFailure.RESENDS:
+            return "keeps its data and comes again"
+        return "never sends it again: spooled while Kafka is away"
+
 
 Extractor = Callable[[Request], str]
 """Takes the presented secret out of a request; empty text when it presents none."""
@@ -151,6 +158,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Query parameter that must name the credential's tenant, e.g. `tenantId`."""
     tenant_secret: bool = False
     """The tenant's integration secret opens this source too."""
+    largest_batch: int = 0
+    """Items one body may hold, more are refused as a whole; 0: as many as fit into a body."""
+    type_key: str = ""
+    """Key of an item that names its record type, e.g. `@t`; empty: the reading's own type."""
+    setup: tuple[tuple[str, str], ...] = ()
+    """What to enter at the sender, as (where, value); `{url}`, `{secret}` and `{tenant}` stand for ours."""
     pull: str = ""
     """Module of the connector that fetches from the sender's platform, see `sources.pulling.Connector`; imported only by
     `fleetline serve <name>-pull`, which exists when this is set."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sources.catalog import load_sources
 from sources.contract import Source
+from sources.routes import routes
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "sources.md"
@@ -79,23 +80,15 @@ def _comments(path: Path) -> dict[int, tuple[str, bool]]:
 def _declared(sources: Mapping[str, Source]) -> str:
     lines = ["| source | what it is | routes | without a 200 the sender | normalizer |", "|---|---|---|---|---|"]
     for name, source in sources.items():
-        ways = [f"`{path}`" for path in (f"/in/{name}", *source.paths)]
-        if source.path_part:
-            ways.append(f"`/in/{name}/{{{source.path_part}}}`")
-        ways += [f"MQTT `{topic}`" for topic in getattr(source, "mqtt_topics", ())]
+        ways = [f"`{path}`" for path in routes(source)]
+        ways += [f"MQTT `{topic}`" for topic in source.mqtt_topics]
         if source.websocket:
             ways.append("WebSocket")
         lines.append(
             f"| [`{name}`](../sources/{name}/README.md) | {source.title} | {', '.join(ways)} "
-            f"| {_CONSEQUENCE[source.on_failure.value]} | {source.version_tag} |"
+            f"| {source.on_failure.consequence} | {source.version_tag} |"
         )
     return "\n".join(lines) + "\n"
-
-
-_CONSEQUENCE = {
-    "resends": "keeps its data and comes again",
-    "drops": "never sends it again: spooled while Kafka is away",
-}
 
 
 def _covered(wanted: Mapping[str, str], shown: Mapping[str, list[str]]) -> str:

@@ -22,6 +22,7 @@ import orjson
 from schemas.times import parse_iso_us
 from sources.catalog import FOLDER, source_names
 from sources.contract import Source
+from sources.routes import match
 
 SAMPLE_TENANT = "5a3b1e00-0000-7000-8000-000000000001"
 
@@ -104,14 +105,6 @@ def all_samples() -> list[tuple[str, str, Sample]]:
     return [(source, name, sample) for source in source_names() for name, sample in load_samples(source).items()]
 
 
-def route_parts(source: Source, path: str) -> dict[str, str]:
+def route_parts(source: Source, path: str) -> Mapping[str, str]:
     """Match a concrete path against the source's routes and return its named parts."""
-    templates = [*source.paths, f"/in/{source.name}"]
-    if source.path_part:
-        templates.append(f"/in/{source.name}/{{{source.path_part}}}")
-    wanted = path.strip("/").split("/")
-    for template in templates:
-        parts = template.strip("/").split("/")
-        if len(parts) == len(wanted) and all(t == w or t.startswith("{") for t, w in zip(parts, wanted, strict=True)):
-            return {t[1:-1]: w for t, w in zip(parts, wanted, strict=True) if t.startswith("{")}
-    return {}
+    return match(source, path)[1]

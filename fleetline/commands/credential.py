@@ -33,14 +33,14 @@ def create(source: str, tenant: str | None, device: str | None, data: Path | Non
     if source not in source_names():
         raise click.UsageError(f"no source {source!r}; there are: {', '.join(source_names())}")
     with open_registry(data) as (settings, store):
-        from fleetline.local_settings import ingress_url
-        from fleetline.sending import curl_line
+        from fleetline.connectivity.examples import examples
+        from fleetline.connectivity.recipient import recipient_for
         from sources.catalog import load_source
 
         declared = load_source(source)
         owner = chosen_tenant(store.view, tenant)
         made, secret = store.create_credential(owner, source, device)
-        curl = curl_line(declared, ingress_url(settings), secret, owner.id, for_device=bool(made.device_id))
+        curl = examples(settings, declared, recipient_for(store.view, made), secret)[0].command
     if as_json:
         print_json({**credential_row(made), "secret": secret, "curl": curl})
         return

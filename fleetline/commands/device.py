@@ -1,6 +1,8 @@
-"""`fleetline device`: create and list devices."""
+"""`fleetline device`: create and list devices, and print how to connect one."""
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,9 @@ from fleetline.admin import (
     print_rows,
     tenant_option,
 )
+
+if TYPE_CHECKING:
+    from fleetline.connectivity.examples import Connection
 
 _COLUMNS = {
     "id": "id",
@@ -29,7 +34,7 @@ _COLUMNS = {
 
 @click.group("device")
 def command() -> None:
-    """Create and list devices. Changes take effect within a second."""
+    """Create and list devices, and print how to connect one. Changes take effect within a second."""
 
 
 @command.command("create")
@@ -87,9 +92,7 @@ def create(
         print_json(device_row(made))
         return
     click.echo(f"device {made.name}: {made.id}")
-    click.echo(
-        f"next: fleetline credential create --tenant {made.tenant_id} --source SOURCE --device {made.id}", err=True
-    )
+    click.echo(f"next: fleetline device connect {shlex.quote(made.id)} --rotate", err=True)
 
 
 @command.command("list")
@@ -104,3 +107,63 @@ def list_all(tenant: str | None, data: Path | None, as_json: bool) -> None:
         print_json(rows)
         return
     print_rows(rows, _COLUMNS, nothing="no devices")
+
+
+@command.command("connect")
+@click.argument("wanted", metavar="DEVICE")
+@tenant_option
+@click.option("--source", default="device", show_default=True, help="The sender's kind, e.g. autopi.")
+@click.option("--rotate", is_flag=True, help="Make its first token, or a new one; the former opens for a day more.")
+@click.option("--ca", metavar="FILE", default="", help="Certificate of your own CA, for the commands that are printed.")
+@common_options
+def connect(
+    wanted: str, tenant: str | None, source: str, rotate: bool, ca: str, data: Path | None, as_json: bool
+) -> None:
+    """Print how to connect DEVICE (id or name): commands to paste, what to enter at its sender, webhook URLs.
+
+    A token is shown once, right after --rotate; otherwise the commands take it from the shell variable FLEETLINE_TOKEN.
+    """
+    from sources.catalog import source_names
+
+    if source not in source_names():
+        raise click.UsageError(f"no source {source!r}; there are: {', '.join(source_names())}")
+    with open_registry(data) as (settings, store):
+        from fleetline.connectivity.examples import connection
+        from fleetline.connectivity.recipient import recipient_of
+        from fleetline.connectivity.tokens import has_secret, rotate_token
+        from registry.rules.devices import find_device
+        from sources.catalog import load_source
+
+        declared = load_source(source)
+        device = store.view.device(wanted) if tenant is None else None
+        if device is None:
+            device = find_device(store.view, chosen_tenant(store.view, tenant), wanted)
+        secret = rotate_token(store, declared, device) if rotate else None
+        found = connection(
+            settings,
+            declared,
+            recipient_of(store.view, device),
+            secret,
+            has_secret=has_secret(store.view, declared, device),
+            ca_file=ca,
+        )
+    if as_json:
+        from msgspec import to_builtins
+
+        print_json({"device": device_row(device), **to_builtins(found)})
+        return
+    click.echo(f"{device.name} ({device.id}) with {found.title}\n")
+    _print_connection(found)
+
+
+def _print_connection(found: "Connection") -> None:
+    click.echo(found.message)
+    if found.secret is not None:
+        click.echo(f"\n{found.secret_kind}: {found.secret}")
+    for field in found.setup:
+        click.echo(f"{field.where}: {field.value}")
+    for example in found.examples:
+        click.echo(f"\n# {example.title}{f' ({example.note})' if example.note else ''}\n{example.command}")
+    click.echo("\n# Webhooks of the tenant: LoRaWAN networks and other platforms, opened by `fleetline tenant secret`")
+    for webhook in found.webhooks:
+        click.echo(f"{webhook.title}: {webhook.url}   {webhook.header.replace('{secret}', '<secret>')}")

@@ -48,14 +48,13 @@ def secret(tenant: str | None, data: Path | None, as_json: bool) -> None:
     The secret is printed once and cannot be shown again. It goes into `X-Webhook-Secret: …` or `Authorization: Bearer …`.
     """
     with open_registry(data) as (settings, store):
-        from fleetline.local_settings import ingress_url
-        from fleetline.sending import webhook_urls
+        from fleetline.connectivity.webhooks import webhook_urls
 
         owner = chosen_tenant(store.view, tenant)
-        urls = webhook_urls(ingress_url(settings), owner.id)
+        urls = webhook_urls(settings, owner.id)
         made = store.rotate_tenant_secret(owner)
     if as_json:
         print_json({"tenant_id": owner.id, "secret": made, "urls": urls})
         return
     click.echo(f"secret of {owner.name}, shown this once: {made}")
-    print_rows(urls, {"title": "sender", "url": "URL"}, nothing="no source takes a tenant's secret")
+    print_rows(urls, {"title": "sender", "url": "URL", "header": "header"}, nothing="no source takes a tenant's secret")

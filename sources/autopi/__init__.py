@@ -15,6 +15,11 @@ SOURCE = Source(
     ordering_key=ordering_key,
     path_part=UNIT_PART,
     captured_headers=(UNIT_HEADER,),
+    type_key="@t",
+    setup=(
+        ("Advanced → Settings → Cloud API → Url", "{url}"),
+        ("Advanced → Settings → Cloud API → Auth Token", "{secret}"),
+    ),
     links=(
         "https://docs.autopi.io/getting_started/api/send-device-data-to-own-server",
         "https://github.com/autopi-io/autopi-core",

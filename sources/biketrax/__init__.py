@@ -15,6 +15,10 @@ SOURCE = Source(
     credentials=(whole_authorization,),
     ordering_key=device_key,
     captured_headers=(TRANSACTION_HEADER,),
+    setup=(
+        ("Settings → Account → Attributes → webhookUrl", "{url}"),
+        ("Settings → Account → Attributes → webhookPsk", "{secret}"),
+    ),
     pull="sources.biketrax.pull",
     links=(
         "https://powunity.atlassian.net/wiki/spaces/BTAPI/pages/163348682/BikeTrax+API",

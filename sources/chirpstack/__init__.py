@@ -16,6 +16,10 @@ SOURCE = Source(
     paths=("/api/v1/integrations/chirpstack/telemetry",),
     tenant_query="tenantId",
     tenant_secret=True,
+    setup=(
+        ("Applications → Integrations → HTTP → Event endpoint URL(s)", "{url}"),
+        ("Applications → Integrations → HTTP → Headers → X-Webhook-Secret", "{secret}"),
+    ),
     links=(
         "https://www.chirpstack.io/docs/chirpstack/integrations/http.html",
         "https://www.chirpstack.io/docs/chirpstack/integrations/events.html",

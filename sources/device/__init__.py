@@ -2,7 +2,16 @@
 
 from sources.contract import OnFailure, Source
 from sources.credentials import authorization, header, path_param
-from sources.device.normalize import ATTRIBUTES_PATH, GATEWAY_PATH, check, ordering_key, read, seal, split
+from sources.device.normalize import (
+    ATTRIBUTES_PATH,
+    GATEWAY_PATH,
+    LARGEST_BATCH,
+    check,
+    ordering_key,
+    read,
+    seal,
+    split,
+)
 from sources.device_api import IDEMPOTENCY_KEY
 
 TOKEN = "deviceToken"  # noqa: S105  the name of a path part
@@ -28,6 +37,7 @@ SOURCE = Source(
     ),
     secret_path_parts=(TOKEN,),
     websocket=True,
+    largest_batch=LARGEST_BATCH,
     captured_headers=(IDEMPOTENCY_KEY,),
     links=(
         "https://autoconnecto.in/docs/device-connectivity",

@@ -32,5 +32,9 @@ SOURCE = Source(
     secret_path_parts=(KEY_PART,),
     secret_query=SECRET_QUERY,
     captured_headers=CAPTURED,
+    setup=(
+        ("HTTP connector → URL", "{url}"),
+        ("HTTP connector → header Authorization", "Bearer {secret}"),
+    ),
     links=("https://support.digitalmatter.com/integration/the-httphttps-connector",),
 )

@@ -20,6 +20,10 @@ SOURCE = Source(
         named_header,
     ),
     ordering_key=ordering_key,
+    setup=(
+        ("Streams → + → http → URI", "{url}"),
+        ("Streams → + → http → custom header Authorization", "Bearer {secret}"),
+    ),
     links=(
         "https://flespi.com/kb/how-to-get-data-in-your-platform-via-flespi-http-stream",
         "https://flespi.com/kb/messages-basic-information-units",

@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from sources.contract import Request
+from sources.credentials import Place, presented_in
 
 NOTATIONS = ("dots", "pascal", "camel", "snake")
 
@@ -49,6 +50,7 @@ def _options(ident_prefix: str, notation: str, messages: str, rename: str) -> Op
     )
 
 
+@presented_in(Place("header", "{auth_header}"))
 def named_header(request: Request) -> str:
     """Take the secret out of the header that `auth_header` in the URL names: a stream can send any (FL-a11)."""
     name = request.query.get("auth_header", "").lower()

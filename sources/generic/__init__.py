@@ -21,5 +21,6 @@ SOURCE = Source(
     captured_headers=(IDEMPOTENCY_KEY,),
     tenant_query="tenantId",
     tenant_secret=True,
+    setup=(("POST to", "{url}"), ("Header X-Webhook-Secret", "{secret}")),
     links=("https://autoconnecto.in/docs/device-connectivity",),
 )

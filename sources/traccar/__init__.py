@@ -15,6 +15,11 @@ SOURCE = Source(
     ordering_key=ordering_key,
     methods=("POST", "GET"),
     secret_query=(SECRET_QUERY,),
+    setup=(
+        *((f"traccar.xml: {kind}.type", "json") for kind in ("forward", "event.forward")),
+        *((f"traccar.xml: {kind}.url", "{url}") for kind in ("forward", "event.forward")),
+        *((f"traccar.xml: {kind}.header", "Authorization: Bearer {secret}") for kind in ("forward", "event.forward")),
+    ),
     links=(
         "https://www.traccar.org/forward",
         "https://www.traccar.org/osmand/",

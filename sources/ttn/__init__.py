@@ -18,6 +18,10 @@ SOURCE = Source(
     captured_headers=("x-tts-domain", "x-downlink-push", "x-downlink-replace"),  # never the API key (AC-a36)
     tenant_query="tenantId",
     tenant_secret=True,
+    setup=(
+        ("Integrations → Webhooks → Base URL", "{url}"),
+        ("Integrations → Webhooks → Additional headers → X-Webhook-Secret", "{secret}"),
+    ),
     links=(
         "https://www.thethingsindustries.com/docs/integrations/webhooks/",
         "https://www.thethingsindustries.com/docs/integrations/data-formats/",

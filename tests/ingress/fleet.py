@@ -7,7 +7,7 @@ from fleetline.settings import Settings
 from processors.limits import DefectLimits
 from processors.normalize import Normalizer
 from processors.output import Output
-from registry.model import DEV_EUI, EXTERNAL_ID, INTEGRATION, Credential, Device, Tenant
+from registry.model import DEV_EUI, EXTERNAL_ID, INTEGRATION, Credential, Device, Tenant, integration_id
 from registry.secrets import digest
 from schemas.records import Telemetry, telemetry_reader
 from sources.catalog import load_sources
@@ -44,8 +44,8 @@ class Fleet(Ingress):
         for name, source, secret, device_id, tenant in (
             ("c-1", "device", DEVICE_TOKEN, DEVICE, TENANT),
             ("c-2", "device", GATEWAY_TOKEN, GATEWAY, TENANT),
-            ("c-3", INTEGRATION, SECRET, "", TENANT),
-            ("c-4", INTEGRATION, OTHER_SECRET, "", OTHER),
+            (integration_id(TENANT), INTEGRATION, SECRET, "", TENANT),
+            (integration_id(OTHER), INTEGRATION, OTHER_SECRET, "", OTHER),
         ):
             self.add(Credential(id=name, tenant_id=tenant, source=source, digest=digest(secret), device_id=device_id))
 

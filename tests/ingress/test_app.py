@@ -13,12 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from fleetline.settings import Settings
-from ingress.app import build_app, templates
+from ingress.app import build_app
 from ingress.producer import MemoryProducer
-from registry.model import INTEGRATION, Credential, Entry, Tenant
+from registry.model import INTEGRATION, Credential, Entry, Tenant, integration_id
 from registry.secrets import digest, new_secret
 from registry.view import RegistryView, entry_key
 from sources.catalog import load_source, load_sources
+from sources.routes import routes
 from sources.samples import Sample, all_samples
 
 SAMPLES = [pytest.param(source, sample, id=f"{source}-{name}") for source, name, sample in all_samples()]
@@ -54,7 +55,7 @@ class Door:
     def credential(self, source: str, device: str = "", tenant: str = TENANT) -> str:
         secret = new_secret()
         made = Credential(
-            id=f"c-{len(self.credential_ids)}",
+            id=integration_id(tenant) if source == INTEGRATION else f"c-{len(self.credential_ids)}",
             tenant_id=tenant,
             source=source,
             digest=digest(secret),
@@ -171,7 +172,7 @@ async def test_a_wrong_secret_where_the_right_one_stands_stores_nothing(name: st
 @pytest.mark.parametrize("name", list(load_sources()))
 async def test_a_wrong_or_missing_credential_stores_nothing(name: str, door: Door) -> None:
     source = load_source(name)
-    for template in templates(source):
+    for template in routes(source):
         path = template.replace("{deviceToken}", "wrong").replace("{serial}", "1").replace("{device}", "1")
         for authorization in (None, "", "Bearer wrong", "Bearer", "Basic !!!", "Basic /w==", "Bearer \xff\xfe"):
             headers = [] if authorization is None else [(b"authorization", authorization.encode("latin-1"))]
@@ -280,7 +281,7 @@ async def test_without_a_broker_it_is_503_with_retry_after(door: Door) -> None:
 
 async def test_methods_and_paths(door: Door) -> None:
     for source in load_sources().values():
-        for path in templates(source):
+        for path in routes(source):
             for method in {"GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "POST"} - set(source.methods):
                 answer = await door.http.request(method, path.replace("{", "").replace("}", ""))
                 assert (answer.status_code, answer.headers["allow"]) == (405, ", ".join(source.methods))  # FL-a23

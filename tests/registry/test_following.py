@@ -97,7 +97,7 @@ def test_a_revoked_or_rotated_secret_opens_nothing_within_a_second(
     await_that(lambda: view.credential_for("flespi", False, secret) is None, 1)
     former = store.rotate_tenant_secret(tenant)
     await_that(lambda: view.credential_for("any", True, former) is not None, 1)
-    present = store.rotate_tenant_secret(tenant.name)
+    present = store.rotate_tenant_secret(tenant.name, overlap_s=0)
     await_that(lambda: view.credential_for("any", True, present) is not None, 1)
     assert view.credential_for("any", True, former) is None
     assert len(view.credentials(tenant.id)) == 1

@@ -208,10 +208,15 @@ def test_any_history_lists_the_same_as_building_from_its_final_state(history: li
 @settings(deadline=None)
 def test_nothing_is_left_when_everything_is_removed(history: list[tuple[bytes, bytes | None]]) -> None:
     view = viewed([*history, *((key.encode(), None) for key in final_state(history))])
-    assert not view._entries
-    assert not view._tenants
-    assert not view._digests.winners
-    assert not view._digests._contested
+    assert not len(view)
+    assert not list(view.entries())
+    contents = view._contents
+    for index in (contents.few, contents.tenancies, contents.tenant_ids, contents.api_keys):
+        assert not index
+    for shelf in (contents.devices, contents.credentials):
+        assert not any(shelf._rows)
+        assert not len(shelf._index)
+        assert not shelf._contested
 
 
 def put(view: RegistryView, *given_entries: Entry) -> RegistryView:
