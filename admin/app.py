@@ -11,11 +11,30 @@ import fleetline
 from admin.live import LiveRegistry
 from admin.metrics import AdminMetrics, Counted
 from admin.problems import ProblemBody, Wrong, handle_errors
-from admin.routes import devices, tenants
+from admin.routes import (
+    api_keys,
+    connectivity,
+    credentials,
+    destinations,
+    devices,
+    geofences,
+    integration,
+    tenants,
+    tokens,
+)
 from admin.routing import Routes
 from fleetline.settings import Settings
 
-MODULES: tuple[Routes, ...] = (tenants.routes, devices.routes)
+MODULES: tuple[Routes, ...] = (
+    tenants.routes,
+    integration.routes,
+    devices.routes,
+    tokens.routes,
+    credentials.routes,
+    destinations.routes,
+    geofences.routes,
+    api_keys.routes,
+)
 _ABOUT = """Tenants, devices, credentials, destinations, geofences and keys of one Fleetline installation.
 
 Every path below `/api/v1` but the connectivity catalogue needs an API key. Objects carry a `version`; a change that names the
@@ -38,6 +57,7 @@ def build_app(settings: Settings, live: LiveRegistry) -> Counted:
     _add_probes(app, live, metrics)
     for routes in MODULES:
         routes.mount(app)
+    connectivity.mount(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return Counted(app, metrics)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
+import anyio.to_thread
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
@@ -133,6 +134,10 @@ class Call:
         """The registry in memory."""
         return self.registry.view
 
+    async def read(self, function: Callable[[], T]) -> T:
+        """Do what may take a moment beside the event loop."""
+        return await anyio.to_thread.run_sync(function)
+
     async def change(self, plan: Callable[[Draft], T]) -> T:
         """Make a change in the caller's name."""
         return await self.registry.change(plan, self.caller.actor)
@@ -143,6 +148,11 @@ class TenantCall(Call):
     """A call about one tenant, which exists and is the caller's to see."""
 
     tenant: Tenant
+
+    async def page(self, kind: type[O], after: str, limit: int) -> list[O]:
+        """Return the next `limit` of the tenant's objects by id; the first time in a process it takes a moment."""
+        view = self.view
+        return await self.read(lambda: view.page(kind, self.tenant.id, after, limit))
 
     def find(self, kind: type[O], wanted: str) -> O:
         """Return one of the tenant's objects. Raises NotFound for another tenant's as for none."""

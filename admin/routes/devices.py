@@ -48,7 +48,7 @@ async def list_devices(
     """List devices by id; of several filters each must hold, exactly."""
     view, tenant_id = call.view, call.tenant.id
     if not filters:
-        return page_of(view.page(Device, tenant_id, after, limit + 1), limit, device_shown)
+        return page_of(await call.page(Device, after, limit + 1), limit, device_shown)
     matching = set.intersection(*(_matching(view, tenant_id, kind, value) for kind, value in filters.items()))
     ids = sorted(each for each in matching if each > after)[: limit + 1]
     found = [each for each in map(view.device, ids) if each is not None and each.tenant_id == tenant_id]
