@@ -51,9 +51,9 @@ def serving(settings: Settings) -> Iterator[Service]:
         until(lambda: server.started, what="the server listens")
         port = server.servers[0].sockets[0].getsockname()[1]
         service = Service(settings, live, app, f"http://127.0.0.1:{port}")
-        until(lambda: service.operator.get("/readyz").status_code == 200, what="the registry is read")
-        yield service
-        service.operator.close()
+        with service.operator:
+            until(lambda: service.operator.get("/readyz").status_code == 200, what="the registry is read")
+            yield service
     finally:
         server.should_exit = True
         thread.join()
