@@ -36,17 +36,33 @@ def tenant_option(command: Command) -> Command:
 
 @contextmanager
 def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStore"]]:
-    """Open the registry of the installation the settings point at. Its errors become one line and exit status 1."""
+    """Open the registry of the installation the settings point at, as the person at this machine.
+
+    Its errors become one line and exit status 1.
+    """
     from fleetline.local_settings import load_settings
     from registry.errors import RegistryError
     from registry.store import RegistryStore
 
     settings = load_settings(data)
     try:
-        with RegistryStore(settings) as store:
+        with RegistryStore(settings, actor=whoever_runs_this()) as store:
             yield settings, store
     except RegistryError as error:
         raise FleetlineError(str(error)) from error
+
+
+def whoever_runs_this() -> str:
+    """Return the actor that the audit trail names: `cli:<user>@<host>`."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"cli:{user}@{socket.gethostname()}"
 
 
 def chosen_tenant(view: "RegistryView", wanted: str | None) -> "Tenant":

@@ -21,3 +21,10 @@ class ExtraMissing(FleetlineError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is not installed; the local stack needs: pip install 'fleetline[local]'")
+
+
+def clickhouse_complaint(message: str, url: str) -> str:
+    """Keep, of what ClickHouse's client said, the sentence that says what is wrong."""
+    if "DB::Exception:" in message:
+        return message.partition("DB::Exception:")[2].partition("(for url")[0].strip()
+    return f"no ClickHouse at {url.rpartition('@')[2]}; start the stack with `fleetline up`, or set CLICKHOUSE_URL"

@@ -14,7 +14,7 @@ import msgspec
 from registry.listing import BOUND, CHILDREN, Listing, To
 from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant, entry_key
 from registry.packing import CredentialRow, DeviceRow, Key, credential_of, credential_row, device_of, device_row
-from registry.shelf import Shelf
+from registry.shelf import DeviceShelf, Shelf
 from registry.tenant import Tenancy
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Contents:
     """The latest entry per key, and what finds it."""
 
     def __init__(self) -> None:
-        self.devices: Shelf[DeviceRow] = Shelf(_decode_device, self._contested)
+        self.devices = DeviceShelf(_decode_device, self._contested)
         self.credentials: Shelf[CredentialRow] = Shelf(_decode_credential, self._contested)
         self.few: dict[str, Entry] = {}
         self.tenancies: dict[str, Tenancy] = {}

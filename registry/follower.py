@@ -17,6 +17,7 @@ _STEP_S = 0.2
 _METADATA_S = 2.0
 _ABSENT_S = 0.2
 _RETRY_S = 1.0
+_TELL_S = 3.0
 
 
 class RegistryFollower:
@@ -107,9 +108,9 @@ class RegistryFollower:
         return False
 
     def _follow(self, reader: TopicReader) -> None:
-        started = time.monotonic()
+        progress = Progress()
         while not self._stopping.is_set():
-            reader.step(_STEP_S)
+            progress.add(reader.step(_STEP_S))
             reader.check_log(wait=False)
             if reader.at_end and (not self.caught_up or reader.view is not self.view):
                 if reader.view is not self.view:
@@ -117,4 +118,27 @@ class RegistryFollower:
                     reader.view = self.view
                 self._caught_up.set()
                 self._settled.set()
-                log.info("the registry is read to its end, in %.0f ms", (time.monotonic() - started) * 1000)
+                progress.end(len(self.view))
+
+
+class Progress:
+    """Tells how far the first reading is: of a million devices it takes ten seconds."""
+
+    def __init__(self) -> None:
+        self._started = self._told = time.monotonic()
+        self._read = 0
+        self._ended = False
+
+    def add(self, count: int) -> None:
+        """Note that so many more messages were read, and say so every few seconds."""
+        now = time.monotonic()
+        self._read += count
+        if not self._ended and now - self._told >= _TELL_S:
+            self._told = now
+            log.info("the registry is being read: %d messages, %.0f/s", self._read, self._read / (now - self._started))
+
+    def end(self, entries: int) -> None:
+        """Say that all is read, and no more from now on."""
+        self._ended = True
+        took = time.monotonic() - self._started
+        log.info("the registry is read to its end: %d entries, %d messages, %.0f ms", entries, self._read, took * 1000)

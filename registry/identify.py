@@ -26,56 +26,45 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 UNKNOWN = Identified("", "", False)
 
 
+_AS_WRITTEN = frozenset(("imei", "external_id", "serial", "iccid", "name"))
+"""Kinds of identity that are looked up under the name and the value a message gives."""
+
+
 def identify(
     contents: Contents, tenant: int, credential_device_id: str, identities: Sequence[Identity], child: str
 ) -> Identified:
     """Find the device of one record; see `RegistryView.identify`."""
     if credential_device_id:
         return _authenticated(contents, tenant, credential_device_id, identities, child)
+    named = contents.devices.named
     for identity in identities:
-        device = resolve(contents, tenant, identity.kind, identity.value)
+        kind, value = identity.kind, identity.value
+        device = named(tenant, kind, value) if kind in _AS_WRITTEN else _resolve(contents, tenant, kind, value)
         if device is not None:
             return _behind(contents, device, child) if child else Identified(device.id, "", False)
     return UNKNOWN
 
 
-def resolve(contents: Contents, tenant: int, kind: str, value: str) -> DeviceRow | None:
-    """Return the device of a tenant that one identity names."""
-    if kind in ALIASES:
-        kind = ALIASES[kind]
-    if kind == "dev_eui":
-        value = plain_dev_eui(value)
-    if not value:
-        return None
+def _resolve(contents: Contents, tenant: int, kind: str, value: str) -> DeviceRow | None:
     if kind == "id":
-        return _of_tenant(contents, tenant, value)
+        return contents.devices.owned(tenant, value)
     if kind == TOKEN_DIGEST:
         return _token_bearer(contents, tenant, value)
-    return contents.devices.find((tenant, kind, value))
+    kind, value = compared(kind, value)
+    return contents.devices.named(tenant, kind, value)
 
 
-def _of_tenant(contents: Contents, tenant: int, device_id: str) -> DeviceRow | None:
-    device = contents.devices.find(device_id)
-    return device if device is not None and device.tenant == tenant else None
+def compared(kind: str, value: str) -> tuple[str, str]:
+    """Return the name and the form under which an identity is looked up."""
+    kind = ALIASES.get(kind, kind)
+    return kind, plain_dev_eui(value) if kind == "dev_eui" else value
 
 
 def _token_bearer(contents: Contents, tenant: int, presented: str) -> DeviceRow | None:
     for row in contents.credentials.all((tenant, TOKEN_DIGEST, presented)):
         credential = contents.credential(row)
         if credential is not None and credential.opens_with(presented, now_us()):
-            return _of_tenant(contents, tenant, credential.device_id)
-    return None
-
-
-def _child(contents: Contents, gateway: DeviceRow, name: str) -> DeviceRow | None:
-    """Find a device behind a gateway by its id, then its external id, then its name (AC-c11)."""
-    device = _of_tenant(contents, gateway.tenant, name)
-    if device is not None and device.parent == gateway.id:
-        return device
-    for kind in ("external_id", "name"):
-        device = contents.devices.find((gateway.tenant, gateway.id, kind, name))
-        if device is not None:
-            return device
+            return contents.devices.owned(tenant, credential.device_id)
     return None
 
 
@@ -86,17 +75,31 @@ def _behind(contents: Contents, gateway: DeviceRow, name: str) -> Identified:
     return Identified("" if child is None else child.id, gateway.id, False)
 
 
+def _child(contents: Contents, gateway: DeviceRow, name: str) -> DeviceRow | None:
+    """Find a device behind a gateway by its id, then its external id, then its name (AC-c11)."""
+    devices = contents.devices
+    by_id = devices.owned(gateway.tenant, name)
+    if by_id is not None and by_id.parent == gateway.id:
+        return by_id
+    by_external_id = devices.find((gateway.tenant, gateway.id, "external_id", name))
+    return by_external_id or devices.find((gateway.tenant, gateway.id, "name", name))
+
+
 def _authenticated(
     contents: Contents, tenant: int, device_id: str, identities: Sequence[Identity], child: str
 ) -> Identified:
-    device = _of_tenant(contents, tenant, device_id)
+    device = contents.devices.owned(tenant, device_id)
     if device is None:  # the credential outlived its device: what the message claims to be must not count instead
         return UNKNOWN
     if child:
         return _behind(contents, device, child)
     relayed, mismatch = "", False
     for identity in identities:
-        named = resolve(contents, tenant, identity.kind, identity.value)
+        kind, value = identity.kind, identity.value
+        own = kind in _AS_WRITTEN and device.value(kind) == value
+        if own and not contents.devices.is_contested((tenant, kind, value)):
+            continue
+        named = _resolve(contents, tenant, kind, value)
         if named is None or named.id in (device_id, relayed):
             continue
         if device.gateway and not relayed and named.parent == device_id:

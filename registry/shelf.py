@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from registry.index import Claimants, Index
-from registry.packing import Key
+from registry.packing import DeviceRow, Key
 
 
 class Row(Protocol):
@@ -33,13 +33,13 @@ class Shelf(Generic[R]):
         """`contested` is told the key and both ids when a value that had one claimant has two."""
         self._decode = decode
         self._told = contested
-        self._rows: list[bytes | None] = []
+        self._rows: list[bytes | None] = [None]  # numbers begin at 1
         self._free: list[int] = []
         self._index = Index()
         self._contested: dict[Key, Claimants] = {}
 
     def __len__(self) -> int:
-        return len(self._rows) - len(self._free)
+        return len(self._rows) - 1 - len(self._free)
 
     def __iter__(self) -> Iterator[R]:
         """Go through all rows, in no order; what changes meanwhile is seen before or after."""
@@ -51,22 +51,26 @@ class Shelf(Generic[R]):
 
     def find(self, key: Key) -> R | None:
         """Return the row a key means; of several the first by id."""
-        ordinal = self._index.first(key)
-        if ordinal < 0:
+        number = self._index.first(key)
+        if not number:
             return None
-        packed = self._rows[ordinal]
+        packed = self._rows[number]
         if packed is not None:
             row = self._decode(packed)
             if row.holds(key):
                 return row
         return self._search(key)
 
+    def is_contested(self, key: Key) -> bool:
+        """Tell whether several rows claim a key."""
+        return key in self._contested
+
     def _search(self, key: Key) -> R | None:
         """Find a row whose hash is not the only one of its kind, or that is being changed by the writer."""
         while True:
             candidates = self._index.candidates(key)
-            for ordinal in candidates:
-                packed = self._rows[ordinal]
+            for number in candidates:
+                packed = self._rows[number]
                 row = None if packed is None else self._decode(packed)
                 if row is not None and row.holds(key):
                     return row
@@ -91,47 +95,45 @@ class Shelf(Generic[R]):
     def put(self, row: R) -> R | None:
         """Add or replace a row, and return the one it replaces."""
         packed = _pack(row)
-        ordinal = self._place(row.id)
-        if ordinal < 0:
-            ordinal = self._new_place()
-            self._claim_all([row.id, *row.claims()], row.id, ordinal)
-            self._rows[ordinal] = packed
+        number = self._place(row.id)
+        if not number:
+            number = self._new_place()
+            self._claim_all([row.id, *row.claims()], row.id, number)
+            self._rows[number] = packed
             return None
-        before = self._rows[ordinal]
+        before = self._rows[number]
         assert before is not None  # the index is exact for the thread that writes
         former = self._decode(before)
         if packed == before:
             return former
         new, old = set(row.claims()), set(former.claims())
-        self._claim_all(new - old, row.id, ordinal)
-        self._rows[ordinal] = packed
+        self._claim_all(new - old, row.id, number)
+        self._rows[number] = packed
         for key in old - new:
-            self._release(key, row.id, ordinal)
+            self._release(key, row.id, number)
         return former
 
     def drop(self, row_id: str) -> R | None:
         """Remove a row and return it."""
-        ordinal = self._place(row_id)
-        if ordinal < 0:
+        number = self._place(row_id)
+        if not number:
             return None
-        packed = self._rows[ordinal]
+        packed = self._rows[number]
         assert packed is not None
         former = self._decode(packed)
-        self._rows[ordinal] = None
+        self._rows[number] = None
         for key in former.claims():
-            self._release(key, row_id, ordinal)
-        self._index.remove(row_id, ordinal)
-        self._free.append(ordinal)
+            self._release(key, row_id, number)
+        self._index.remove(row_id, number)
+        self._free.append(number)
         return former
 
     def _place(self, row_id: str) -> int:
-        if self._index.first(row_id) < 0:
-            return -1
-        for ordinal in self._index.candidates(row_id):
-            packed = self._rows[ordinal]
+        for number in self._index.candidates(row_id):
+            packed = self._rows[number]
             if packed is not None and self._decode(packed).id == row_id:
-                return ordinal
-        return -1
+                return number
+        return 0
 
     def _new_place(self) -> int:
         if self._free:
@@ -139,18 +141,18 @@ class Shelf(Generic[R]):
         self._rows.append(None)
         return len(self._rows) - 1
 
-    def _claim_all(self, keys: Iterable[Key], row_id: str, ordinal: int) -> None:
-        for key in self._index.add_all(keys, ordinal):
-            self._claim_too(key, row_id, ordinal)
+    def _claim_all(self, keys: Iterable[Key], row_id: str, number: int) -> None:
+        for key in self._index.add_all(keys, number):
+            self._claim_too(key, row_id, number)
 
-    def _claim_too(self, key: Key, row_id: str, ordinal: int) -> None:
+    def _claim_too(self, key: Key, row_id: str, number: int) -> None:
         """Add a claim where there is one with the same hash, most often because it is the same claim."""
         claimants = self._contested.get(key)
         if claimants is not None:
             first = claimants.first()
             claimants.add(row_id)
             if row_id < first:
-                self._index.replace(key, self._place(first), ordinal)
+                self._index.replace(key, self._place(first), number)
             return
         for other in self._index.candidates(key):
             packed = self._rows[other]
@@ -158,19 +160,49 @@ class Shelf(Generic[R]):
             if row is not None and row.holds(key):
                 self._contested[key] = Claimants(row.id, row_id)
                 if row_id < row.id:
-                    self._index.replace(key, other, ordinal)
+                    self._index.replace(key, other, number)
                 self._told(key, row.id, row_id)
                 return
-        self._index.add(key, ordinal)
+        self._index.add(key, number)
 
-    def _release(self, key: Key, row_id: str, ordinal: int) -> None:
+    def _release(self, key: Key, row_id: str, number: int) -> None:
         claimants = self._contested.get(key)
         if claimants is None:
-            self._index.remove(key, ordinal)
+            self._index.remove(key, number)
             return
         was_first = claimants.first() == row_id
         claimants.discard(row_id)
         if was_first:
-            self._index.replace(key, ordinal, self._place(claimants.first()))
+            self._index.replace(key, number, self._place(claimants.first()))
         if len(claimants) == 1:
             del self._contested[key]
+
+
+class DeviceShelf(Shelf[DeviceRow]):
+    """The devices; `named` is `find` for what is asked for every record."""
+
+    def named(self, tenant: int, kind: str, value: str) -> DeviceRow | None:
+        """Return the device of a tenant that claims a value; of several the first by id."""
+        key = (tenant, kind, value)
+        number = self._index.first(key)
+        if not number:
+            return None
+        packed = self._rows[number]
+        if packed is not None:
+            row = self._decode(packed)
+            if value and row.tenant == tenant and (row.imei if kind == "imei" else row.value(kind)) == value:
+                return row
+        return self._search(key)
+
+    def owned(self, tenant: int, device_id: str) -> DeviceRow | None:
+        """Return the device with an id if it is the tenant's."""
+        row: DeviceRow | None = None
+        number = self._index.first(device_id)
+        packed = self._rows[number]
+        if packed is not None:
+            row = self._decode(packed)
+            if row.id != device_id:
+                row = self._search(device_id)
+        elif number:
+            row = self._search(device_id)
+        return row if row is not None and row.tenant == tenant else None

@@ -21,6 +21,9 @@ TOPIC_CONFIG: Mapping[str, str] = {
 """Compaction spares the open segment, so segments are closed hourly; one partition keeps all changes in one order."""
 
 
+_BATCH = 2_000
+_LOUD = 20
+"""So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
@@ -64,6 +67,8 @@ class TopicReader:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
+                "isolation.level": "read_committed",  # what a writer gave up is never seen
+                "queued.max.messages.kbytes": 16_384,  # memory; enough to read ahead while entries are applied
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
@@ -147,29 +152,36 @@ class TopicReader:
         """The offset that is read next, of the partition that is furthest."""
         return max(self._next.values(), default=0)
 
-    def step(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for one record and apply it. True when there was something.
+    def step(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for something, and apply all that has come. Returns how many messages that was.
 
         Raises Rewound when the log is another one, KafkaException on errors that do not pass by themselves.
         """
-        message = self._consumer.poll(timeout)
-        if message is None:
-            return False
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return 0
+        messages = [first, *self._consumer.consume(_BATCH, 0)]
         self.broker_error = ""
-        if message.error() is not None:
-            return self._troubled(message)
-        partition, offset = message.partition(), message.offset()
-        if offset < self._next[partition]:
-            raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
-        self._next[partition] = offset + 1
-        key = message.key()
-        if key is not None:
-            if self._announce and self.at_end:  # not for the thousands that were there before
-                log.info("registry: %s %.100r", "removed" if message.value() is None else "put", key)
-            self.view.apply(key, message.value())
-        return True
+        following = self._announce and self.at_end  # the many that were there before are not news
+        if following and len(messages) > _LOUD:
+            log.info("registry: %d changes", len(messages))
+            following = False
+        for message in messages:
+            if message.error() is not None:
+                self._troubled(message)
+                continue
+            partition, offset = message.partition(), message.offset()
+            if offset < self._next[partition]:
+                raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
+            self._next[partition] = offset + 1
+            key, value = message.key(), message.value()
+            if key is not None:
+                if following:
+                    log.info("registry: %s %.100r", "removed" if value is None else "put", key)
+                self.view.apply(key, value)
+        return len(messages)
 
-    def _troubled(self, message: Any) -> bool:
+    def _troubled(self, message: Any) -> None:
         from confluent_kafka import KafkaError, KafkaException
 
         error = message.error()
@@ -179,7 +191,7 @@ class TopicReader:
                 raise Rewound(f"the log ends at {message.offset()}, before {self._next[message.partition()]}")
             self._next[message.partition()] = message.offset()
             self._waiting.discard(message.partition())
-            return True
+            return
         gone = (
             KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001
             KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
@@ -194,7 +206,6 @@ class TopicReader:
         if error.fatal():
             raise KafkaException(error)
         self.broker_error = str(error.str())
-        return False
 
     def read_to_end(self, timeout: float) -> bool:
         """Apply everything that is in the topic at this moment; False when it takes longer than `timeout` seconds."""

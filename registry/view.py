@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 import msgspec
 
 from registry.contents import Contents
-from registry.identify import UNKNOWN, Identified, identify
+from registry.identify import UNKNOWN, Identified, compared, identify
 from registry.model import (
     INTEGRATION,
     ApiKey,
@@ -26,7 +26,7 @@ from registry.model import (
 )
 from registry.packing import DIGEST, check
 from registry.secrets import digest
-from registry.tenant import ALIASES, TOKEN_DIGEST, plain_dev_eui
+from registry.tenant import TOKEN_DIGEST
 from schemas.times import now_us
 from sources.contract import Identity
 
@@ -188,11 +188,8 @@ class RegistryView:
         if kind == TOKEN_DIGEST:
             return tuple(row.id for row in contents.credentials.all((tenancy.number, kind, value)))
         if kind == "id":
-            device = contents.devices.find(value)
-            return (value,) if device is not None and device.tenant == tenancy.number else ()
-        kind = ALIASES.get(kind, kind)
-        if kind == "dev_eui":
-            value = plain_dev_eui(value)
+            return (value,) if contents.devices.owned(tenancy.number, value) is not None else ()
+        kind, value = compared(kind, value)
         return tuple(row.id for row in contents.devices.all((tenancy.number, kind, value)))
 
     # --- what there is -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import click
 def command(query: str, as_json: bool, data: Path | None) -> None:
     """Run one QUERY and show its result.
 
-    Tables: telemetry, events, quarantine, unmapped, deliveries. What a sender sent twice is there once.
+    Tables: telemetry, events, quarantine, unmapped, deliveries, audit. What a sender sent twice is there once.
 
     \b
     fleetline sql "select source, count() from telemetry group by source"
@@ -22,7 +22,7 @@ def command(query: str, as_json: bool, data: Path | None) -> None:
     """  # noqa: D301  click reads the backspace itself
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
-    from fleetline.errors import FleetlineError
+    from fleetline.errors import FleetlineError, clickhouse_complaint
     from fleetline.local_settings import load_settings
     from sinks.clickhouse.connection import connect
 
@@ -31,7 +31,7 @@ def command(query: str, as_json: bool, data: Path | None) -> None:
         with connect(settings) as client:
             result = client.query(query.strip().rstrip(";"))
     except ClickHouseError as error:
-        raise FleetlineError(_short(str(error), settings.clickhouse_url)) from None
+        raise FleetlineError(clickhouse_complaint(str(error), settings.clickhouse_url)) from None
     rows = [[_plain(cell) for cell in row] for row in result.result_rows]
     if as_json:
         import orjson
@@ -61,10 +61,3 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "replace")
     return cell
-
-
-def _short(message: str, url: str) -> str:
-    """Keep the sentence that says what is wrong."""
-    if "DB::Exception:" in message:
-        return message.partition("DB::Exception:")[2].partition("(for url")[0].strip()
-    return f"no ClickHouse at {url.rpartition('@')[2]}; start the stack with `fleetline up`, or set CLICKHOUSE_URL"

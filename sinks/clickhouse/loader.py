@@ -92,6 +92,8 @@ class Loader:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",  # the audit trail is written in transactions; aborted ones never were
+                "enable.partition.eof": True,
                 "partition.assignment.strategy": "roundrobin",
                 "session.timeout.ms": self._settings.kafka_session_timeout_ms,
                 "heartbeat.interval.ms": self._settings.kafka_session_timeout_ms // 4,
@@ -115,7 +117,9 @@ class Loader:
             for key, buffer in self._buffers.items()
             if buffer.is_due(now, self._max_records, MAX_BYTES, self._linger_s)
         ]
-        return self._load(due) if due else 0
+        rows = self._load(due) if due else 0
+        self._pass_marks()
+        return rows
 
     def stop(self) -> None:
         """Give up what is in flight at the next possibility; what was written ahead is replayed by the next owner."""
@@ -126,14 +130,39 @@ class Loader:
         self._consumer.close()
 
     def _take(self, messages: Iterable[Any]) -> None:
+        from confluent_kafka import KafkaError
+
         now = time.monotonic()
         for message in messages:
-            if message.error() is not None:
-                log.warning("kafka: %s", message.error())
-                continue
+            error = message.error()
             buffer = self._buffers.get((message.topic(), message.partition()))
+            if error is None:
+                if buffer is not None:
+                    buffer.add(message, now)
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's public name for it
+                log.warning("kafka: %s", error)
+            elif buffer is not None:
+                buffer.reach_end(message.offset())
+
+    def _pass_marks(self) -> None:
+        """Commit past the marks of transactions at the end of a partition: its lag would never be 0 and keep a loader awake."""
+        drained = {key: buffer.end for key, buffer in self._buffers.items() if buffer.is_drained}
+        passed = [(key, end) for key, end in drained.items() if self._tables[key[0]].transactional]
+        if not passed:
+            return
+        try:
+            self._commit([(key, end, "") for key, end in passed])
+        except Revoked as revoked:
+            log.info("gave up a commit: %s", revoked)
+            self._forget()
+        else:
+            self._note_committed(passed)
+
+    def _note_committed(self, offsets: Iterable[tuple[TpKey, int]]) -> None:
+        for key, offset in offsets:
+            buffer = self._buffers.get(key)
             if buffer is not None:
-                buffer.add(message, now)
+                buffer.committed = offset
 
     def _load(self, due: Sequence[TpKey]) -> int:
         batches: list[tuple[TpKey, OffsetRange, list[Any]]] = []
@@ -148,6 +177,7 @@ class Loader:
                 rows += self._insert(key, offsets, records)
                 self._checkpoint("inserted")
             self._commit([(key, offsets.last + 1, "") for key, offsets, _ in batches])
+            self._note_committed((key, offsets.last + 1) for key, offsets, _ in batches)
             self._checkpoint("committed")
         except Revoked as revoked:
             log.info("gave up a batch: %s", revoked)
@@ -268,7 +298,7 @@ class Loader:
             pending = parse_pending(tp.metadata, tp.offset)
             if pending is not None:
                 log.info("replaying %s[%d] %s", tp.topic, tp.partition, pending.metadata)
-            self._buffers[tp.topic, tp.partition] = Buffer(pending)
+            self._buffers[tp.topic, tp.partition] = Buffer(pending, tp.offset)
             if tp.offset < 0:
                 tp.offset = OFFSET_BEGINNING
             for wanted in partitions:

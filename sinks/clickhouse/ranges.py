@@ -9,7 +9,10 @@ _PENDING = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
 
 
 class OffsetRange(msgspec.Struct, frozen=True):
-    """Offsets `first` to `last` of one partition, both included. Offsets in between may be missing."""
+    """Offsets `first` to `last` of one partition, both included and both a record's.
+
+    Offsets in between may be missing: marks that end a transaction, and records of aborted ones, are never delivered.
+    """
 
     first: int
     last: int
@@ -42,14 +45,17 @@ class Buffer:
     """The records of one partition that wait for their insert.
 
     After a crash `pending` is the range that was written ahead: it is cut exactly there, so that its insert has the same
-    rows and the same token as the one that may or may not have happened.
+    rows and the same token as the one that may or may not have happened. `committed` is the offset the group has committed.
     """
 
-    def __init__(self, pending: OffsetRange | None) -> None:
+    def __init__(self, pending: OffsetRange | None, committed: int = 0) -> None:
         self.pending = pending
+        self.committed = committed
         self.records: list[Any] = []
         self.bytes = 0
         self.since = 0.0
+        self.end = -1
+        """The end of the partition as it was last seen; may lie beyond the last record by the mark of a transaction."""
         self._beyond = False
 
     def add(self, record: Any, now: float) -> None:
@@ -61,6 +67,12 @@ class Buffer:
         if self.pending is not None and record.offset() >= self.pending.last:
             self._beyond = True
 
+    def reach_end(self, offset: int) -> None:
+        """Take note that there is no record before `offset` any more that has not been added."""
+        self.end = offset
+        if self.pending is not None and offset > self.pending.last:
+            self._beyond = True  # its last record has expired: what is left of the range is all there will be
+
     def is_due(self, now: float, max_records: int, max_bytes: int, linger_s: float) -> bool:
         """Tell whether it should be inserted now."""
         if self.pending is not None:
@@ -68,6 +80,11 @@ class Buffer:
         if not self.records:
             return False
         return len(self.records) >= max_records or self.bytes >= max_bytes or now - self.since >= linger_s
+
+    @property
+    def is_drained(self) -> bool:
+        """Tell whether nothing waits, and what is left to the end of the partition is no record."""
+        return self.pending is None and not self.records and self.end > max(self.committed, 0)
 
     def cut(self, max_records: int) -> tuple[OffsetRange, list[Any]]:
         """Take out the next batch: the pending range exactly, or what has gathered."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from registry.audit import AuditRecord
 from schemas import topics as names
 from schemas.records import event_reader, telemetry_reader
 from schemas.topics import Topics
@@ -12,6 +13,8 @@ from schemas.topics import Topics
 ABSENT_E7 = -(2**31)
 _RELEASED = 2**32 - 1
 """The version of a row that says a record was released: above every other."""
+LATEST_US = 10_413_792_000_000_000
+"""2300-01-01: DateTime64 ends there."""
 _TICKS = "DateTime64(6, 'UTC')"
 _TEXT = "String"
 _LOW = "LowCardinality(String)"
@@ -23,7 +26,10 @@ Reader = Callable[[Any], Any]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table and its columns. `read` turns one record into a row, `columns` a list of rows into lists by column."""
+    """A table and its columns. `read` turns one record into a row, `columns` a list of rows into lists by column.
+
+    `transactional`: its topic is written in transactions, so not every offset is a record that counts.
+    """
 
     name: str
     topic: str
@@ -31,6 +37,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     columns: Callable[[list[Any], Sequence[Any]], Columns]
     column_names: tuple[str, ...]
     column_types: tuple[str, ...]
+    transactional: bool = False
 
 
 _KAFKA = (("kafka_topic", _LOW), ("kafka_partition", "Int32"), ("kafka_offset", "Int64"))
@@ -62,6 +69,10 @@ _DELIVERIES = (
     ("id", _TEXT), ("task_id", _TEXT), ("destination_id", _LOW), ("tenant_id", _LOW), ("event_id", _TEXT), ("event_type", _LOW),
     ("url", _LOW), ("attempt", "Int32"), ("outcome", _LOW), ("status", "Int32"), ("error", _TEXT), ("latency_ms", _REAL),
     ("started_at", _TICKS), ("response_excerpt", _TEXT), ("txn_id", _TEXT), *_KAFKA,
+)  # fmt: skip
+_AUDIT = (
+    ("id", _TEXT), ("at", _TICKS), ("actor", _LOW), ("action", _LOW), ("kind", _LOW), ("object_id", _TEXT), ("tenant_id", _LOW),
+    ("version", "UInt32"), ("before", _TEXT), ("after", _TEXT), *_KAFKA,
 )  # fmt: skip
 
 _FIELD_OF = {
@@ -172,6 +183,16 @@ def _read_attempt(record: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_decode_audit = msgspec.json.Decoder(AuditRecord).decode
+
+
+def _read_audit(record: Any) -> dict[str, Any]:
+    change = _decode_audit(record.value())
+    if not 0 <= change.at_us < LATEST_US or not 0 <= change.version < 2**32:
+        raise ValueError("its time or version fits no column")  # the whole batch would be refused, again and again
+    return {**msgspec.structs.asdict(change), "at": change.at_us}
+
+
 def _dict_columns(declared: tuple[tuple[str, str], ...]) -> Callable[[list[Any], Sequence[Any]], Columns]:
     own = [name for name, _ in declared[: -len(_KAFKA)]]
 
@@ -188,9 +209,17 @@ def _avro(read: Callable[[bytes], Any]) -> Reader:
 def tables(topics: Topics) -> dict[str, Table]:
     """Return the tables by the topic that fills them."""
 
-    def table(name: str, topic: str, read: Reader, make: Any, declared: tuple[tuple[str, str], ...]) -> Table:
+    def table(
+        name: str,
+        topic: str,
+        read: Reader,
+        make: Any,
+        declared: tuple[tuple[str, str], ...],
+        *,
+        transactional: bool = False,
+    ) -> Table:
         return Table(
-            name=name, topic=topic, read=read, columns=make(declared),
+            name=name, topic=topic, read=read, columns=make(declared), transactional=transactional,
             column_names=tuple(column for column, _ in declared), column_types=tuple(kind for _, kind in declared),
         )  # fmt: skip
 
@@ -201,5 +230,6 @@ def tables(topics: Topics) -> dict[str, Table]:
         table("events_rows", topics.events, event, _avro_columns, _EVENTS),
         table("quarantine_rows", topics.quarantine, _read_quarantine, _dict_columns, _QUARANTINE),
         table("deliveries_rows", topics.delivery_attempts, _read_attempt, _dict_columns, _DELIVERIES),
+        table("audit_rows", topics.audit, _read_audit, _dict_columns, _AUDIT, transactional=True),
     )
     return {each.topic: each for each in made}

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from registry.model import Device
+from registry.model import INTEGRATION, Credential, Device, Tenant, integration_id
+from registry.secrets import digest
 from tests.ingress.fleet import (
     CHILD,
     DEVICE,
@@ -272,3 +273,39 @@ async def test_the_things_stacks_downlink_key_is_never_kept(fleet: Fleet, client
     assert kept["header.x-tts-domain"] == "eu1.cloud.thethings.network"
     assert live not in repr(stored)
     assert "x-downlink-apikey" not in repr(stored).lower()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_a_secret_that_was_never_made_is_said_and_a_wrong_one_is_not(source: str) -> None:
+    # AC-b08
+    house = Fleet()
+    house.add(Tenant(id="new", name="New"))
+    async with house.client() as client:
+        said = [await answer_of(client, source, tenant) for tenant in ("new", "no-such-tenant")]
+        assert [each.status_code for each in said] == [401, 401]
+        assert said[0].content == said[1].content  # nobody learns which tenants there are
+        assert said[0].headers["content-type"] == "application/problem+json"
+        assert "no webhook secret yet" in orjson.loads(said[0].content)["detail"]
+        assert "fleetline tenant secret" in orjson.loads(said[0].content)["detail"]
+        for tenant in (TENANT, ""):
+            wrong = await answer_of(client, source, tenant)
+            assert (wrong.status_code, wrong.content) == (401, b"")
+        house.add(Credential(id=integration_id("new"), tenant_id="new", source=INTEGRATION, digest=digest("made")))
+        wrong = await answer_of(client, source, "new")
+        assert (wrong.status_code, wrong.content) == (401, b"")
+        made = await answer_of(client, source, "new", "made")
+        assert made.status_code == 200
+    assert len(house.producer.records) == 1
+
+
+async def test_with_a_secret_of_the_operators_no_tenant_needs_one() -> None:
+    # AC-b08, AC-a24
+    house = Fleet(integration_webhook_secret=SecretStr("ops"))
+    async with house.client() as client:
+        wrong = await answer_of(client, "ttn", "no-such-tenant")
+    assert (wrong.status_code, wrong.content) == (401, b"")
+
+
+async def answer_of(client: httpx.AsyncClient, source: str, tenant: str, secret: str = "wrong") -> httpx.Response:
+    query = f"?tenantId={tenant}" if tenant else ""
+    return await client.post(f"/in/{source}{query}", content=b"{}", headers={"x-webhook-secret": secret})

@@ -66,6 +66,34 @@ def test_a_pending_range_is_cut_where_it_was_cut_before(offsets: set[int], data:
     assert [record.offset() for record in buffer.records] == [at for at in ordered if at > last]
 
 
+@given(st.sets(st.integers(10, 99)), st.integers(100, 300), st.integers(0, 300))
+def test_a_pending_range_ends_at_the_end_of_what_there_is(offsets: set[int], last: int, end: int) -> None:
+    buffer = Buffer(OffsetRange(10, last), 10)
+    for at in sorted(offsets):
+        buffer.add(Record(at), 0.0)
+    assert not buffer.is_due(1e9, 1, 1, 0.0)
+    buffer.reach_end(end)
+    assert buffer.is_due(0.0, 1, 1, 0.0) == (end > last)
+    if end > last:
+        assert [record.offset() for record in buffer.cut(1)[1]] == sorted(offsets)
+        assert buffer.pending is None
+
+
+def test_marks_are_passed_once_nothing_waits() -> None:
+    buffer = Buffer(None, 5)
+    buffer.reach_end(5)
+    drained = [buffer.is_drained]
+    buffer.add(Record(5), 0.0)
+    buffer.reach_end(7)
+    drained.append(buffer.is_drained)
+    buffer.cut(1)
+    drained.append(buffer.is_drained)
+    assert drained == [False, False, True]
+    pending = Buffer(OffsetRange(5, 6), 5)
+    pending.reach_end(6)
+    assert not pending.is_drained
+
+
 def test_tokens_differ_by_topic_partition_range_and_version() -> None:
     tokens = {
         insert_token(topic, partition, OffsetRange(first, 9), version)
