@@ -16,6 +16,7 @@ from fleetline.admin import (
     print_rows,
     tenant_option,
 )
+from fleetline.device_exchange import attach
 
 if TYPE_CHECKING:
     from fleetline.connectivity.examples import Connection
@@ -35,6 +36,9 @@ _COLUMNS = {
 @click.group("device")
 def command() -> None:
     """Create and list devices, and print how to connect one. Changes take effect within a second."""
+
+
+attach(command)
 
 
 @command.command("create")
