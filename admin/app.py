@@ -17,6 +17,7 @@ from admin.routes import (
     credentials,
     destinations,
     devices,
+    exchange,
     geofences,
     integration,
     tenants,
@@ -29,6 +30,7 @@ MODULES: tuple[Routes, ...] = (
     tenants.routes,
     integration.routes,
     devices.routes,
+    exchange.routes,
     tokens.routes,
     credentials.routes,
     destinations.routes,
@@ -51,7 +53,7 @@ def build_app(settings: Settings, live: LiveRegistry) -> Counted:
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.state.settings, app.state.registry = settings, live
+    app.state.settings, app.state.registry, app.state.imports = settings, live, exchange.Slots()
     metrics = AdminMetrics(live)
     handle_errors(app)
     _add_probes(app, live, metrics)

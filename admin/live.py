@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from fleetline.settings import Settings
@@ -124,3 +125,21 @@ class LiveRegistry:
         if self._trouble:
             log.warning("the registry can be reached again")
         self._trouble = ""
+
+
+class Blocking:
+    """The registry for code that waits, run in a worker thread of anyio's: what an import needs of a `RegistryStore`.
+
+    Its changes take their turn with everybody else's, so a long import holds nobody up for longer than one of its chunks.
+    """
+
+    def __init__(self, live: LiveRegistry) -> None:
+        self._live = live
+
+    def change(self, plan: Callable[[Draft], T], actor: str = "") -> T:
+        """Make a change; see `LiveRegistry.change`."""
+        return anyio.from_thread.run(self._live.change, plan, actor)
+
+    def refresh(self) -> RegistryView:
+        """Return the view, at most `REFRESH_S` old."""
+        return self._live.view

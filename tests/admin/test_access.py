@@ -46,6 +46,8 @@ def guarded(service: Service) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def send(client: httpx.Client, method: str, path: str, body: Any = None) -> httpx.Response:
+    if isinstance(body, str):
+        return client.request(method, path, content=body, headers={"content-type": "text/csv"})
     return client.request(method, path, json=body if body is not None or method in ("get", "delete") else {})
 
 

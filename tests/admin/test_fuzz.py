@@ -32,8 +32,14 @@ CHECKS: list[Any] = [
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
-    negative_data_rejection,
+    negative_data_rejection,  # the last: a file that makes no sense is refused row by row, in a report
 ]
+
+
+@schemathesis.serializer("text/csv", "application/x-ndjson", "application/ndjson")
+def as_it_is(context: Any, value: Any) -> Any:
+    """Send a file as it was made up."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 def operations(service: Service) -> Iterator[Any]:
@@ -61,7 +67,8 @@ def fuzz(operation: Any, key: str, **given_parts: Any) -> int:
         nonlocal sent
         sent += 1
         response = case.call(headers={"authorization": f"Bearer {key}"})
-        case.validate_response(response, checks=CHECKS)
+        takes_files = any(each.media_type == "text/csv" for each in operation.body)
+        case.validate_response(response, checks=CHECKS[:-1] if takes_files else CHECKS)
 
     attempt()
     return sent

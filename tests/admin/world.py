@@ -62,6 +62,7 @@ class World:
             "create_geofence": {"name": "new", "area": AREA},
             "change_geofence": {"name": "renamed"},
             "create_api_key": {"name": "new", "scopes": ["api_keys:read"]},
+            "import_file": f"name\nimported {mark}\n",
             "create_operators_key": {"name": "new", "scopes": ["api_keys:read"]},
         }
 
