@@ -30,7 +30,7 @@ def serve(settings: Settings) -> None:
 
     tls = tls_context(settings)
     open_files()
-    follower = RegistryFollower(settings)
+    follower = RegistryFollower(settings, settings.data_dir / "registry" if settings.spool_max_bytes else None)
 
     async def watch() -> None:
         sweep(server.server_state.connections)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from registry.contents import Contents
-from registry.packing import DeviceRow
+from registry.packing import DIGEST, CredentialRow, DeviceRow
 from registry.tenant import ALIASES, TOKEN_DIGEST, plain_dev_eui
 from schemas.times import now_us
 from sources.contract import Identity
@@ -60,8 +60,14 @@ def compared(kind: str, value: str) -> tuple[str, str]:
     return kind, plain_dev_eui(value) if kind == "dev_eui" else value
 
 
+def tokens(contents: Contents, tenant: int, presented: str) -> list[CredentialRow]:
+    """List the credentials of a tenant's devices with a digest, expired ones included, by id."""
+    rows = contents.credentials.all((DIGEST, presented))
+    return [row for row in rows if row.tenant == tenant and row.is_token]
+
+
 def _token_bearer(contents: Contents, tenant: int, presented: str) -> DeviceRow | None:
-    for row in contents.credentials.all((tenant, TOKEN_DIGEST, presented)):
+    for row in tokens(contents, tenant, presented):
         credential = contents.credential(row)
         if credential is not None and credential.opens_with(presented, now_us()):
             return contents.devices.owned(tenant, credential.device_id)

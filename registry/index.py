@@ -25,7 +25,7 @@ _GONE = 1 << 32
 class Index:
     """Keys to numbers from 1 to 2^32-1, by 42 bits of Python's hash, which is keyed per process: nobody can aim collisions.
 
-    A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken.
+    A slot holds 32 of these bits and the number; 0 is free. At most three of four slots are taken.
     """
 
     __slots__ = ("_gone", "_room", "_tables")
@@ -41,7 +41,7 @@ class Index:
         return sum(map(self._live, range(_SHARDS)))
 
     def _live(self, shard: int) -> int:
-        return len(self._tables[shard]) * 2 // 3 - self._room[shard] - self._gone[shard]
+        return len(self._tables[shard]) * 3 // 4 - self._room[shard] - self._gone[shard]
 
     def first(self, key: Hashable) -> int:
         """Return the number that is meant, most often; 0: there is none."""
@@ -147,7 +147,7 @@ class Index:
                     slot = slot + 1 & last
                 table[slot] = entry
         self._tables[shard] = table
-        self._room[shard] = size * 2 // 3 - live
+        self._room[shard] = size * 3 // 4 - live
         self._gone[shard] = 0
         return table
 

@@ -81,7 +81,11 @@ class Shelf(Generic[R]):
 
     def all(self, key: Key) -> tuple[R, ...]:
         """List all rows a key means, the first by id first."""
-        return tuple(self._others(key)) or tuple(row for row in (self.find(key),) if row is not None)
+        several = tuple(self._others(key))
+        if several:
+            return several
+        row = self.find(key)
+        return () if row is None else (row,)
 
     def _others(self, key: Key) -> Iterator[R]:
         claimants = self._contested.get(key)

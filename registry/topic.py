@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from registry.local_copy import LocalCopy
 from registry.view import RegistryView
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ class TopicReader:
     calmly. `at_end` turns true once the end of every partition has been seen, and stays true.
     """
 
-    def __init__(self, settings: "Settings", view: RegistryView, *, announce: bool = False) -> None:
+    def __init__(
+        self, settings: "Settings", view: RegistryView, *, announce: bool = False, copy: LocalCopy | None = None
+    ) -> None:
+        """`copy` gets every record as it is read, see `registry.local_copy`."""
         from confluent_kafka import Consumer
         from confluent_kafka.admin import AdminClient
 
         self._topic = settings.topics.registry
         self.view = view
         self._announce = announce
+        self._copy = copy
         self.broker_error = ""
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
@@ -68,7 +73,8 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
                 "isolation.level": "read_committed",  # what a writer gave up is never seen
-                "queued.max.messages.kbytes": 16_384,  # memory; enough to read ahead while entries are applied
+                "queued.max.messages.kbytes": 8_192,  # memory; enough to read ahead while entries are applied, if
+                "fetch.queue.backoff.ms": 10,  # a full queue does not stop it for a second
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
@@ -97,6 +103,8 @@ class TopicReader:
         self._next = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, each, OFFSET_BEGINNING) for each in partitions])
         self._next_question = time.monotonic() + _IDENTITY_S
+        if self._copy is not None:
+            self._copy.begin()
         return True
 
     def _ask(self, timeout: float) -> Any:
@@ -179,6 +187,8 @@ class TopicReader:
                 if following:
                     log.info("registry: %s %.100r", "removed" if value is None else "put", key)
                 self.view.apply(key, value)
+        if self._copy is not None:
+            self._copy.append([(each.key(), each.value()) for each in messages if each.error() is None and each.key()])
         return len(messages)
 
     def _troubled(self, message: Any) -> None:

@@ -1,9 +1,17 @@
 """`fleetline serve`: run one component, as a container would."""
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from fleetline.errors import FleetlineError
+
+if TYPE_CHECKING:
+    from fleetline.settings import Settings
+
+_WITHOUT_KAFKA_S = 3.0
 
 SERVERS = {
     "ingress": "ingress.server",
@@ -57,8 +65,19 @@ def command(component: str) -> None:
 
     settings = settings_of_environment()
     serve = _server(component)
-    ensure_topics(settings, timeout_s=120.0)
+    try:
+        ensure_topics(settings, timeout_s=_WITHOUT_KAFKA_S if _may_start_without_kafka(component, settings) else 120.0)
+    except FleetlineError as error:
+        if not _may_start_without_kafka(component, settings):
+            raise
+        logging.getLogger(__name__).warning("%s; starting without it, on the local copy of the registry", error.message)
     serve(settings)
+
+
+def _may_start_without_kafka(component: str, settings: "Settings") -> bool:
+    """Tell whether a component can do its work alone for a while: the front door, with a spool and a local registry."""
+    copies = settings.data_dir / "registry"
+    return component == "ingress" and settings.spool_max_bytes > 0 and any(copies.glob("*.copy"))
 
 
 def _server(component: str) -> Callable[[Any], None]:
