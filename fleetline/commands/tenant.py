@@ -1,4 +1,4 @@
-"""`fleetline tenant`: create, list, show, rename and delete tenants, give one its webhook secret."""
+"""`fleetline tenant`: create, list, show, rename and delete tenants, give one its webhook secret, change its settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group("tenant")
 def command() -> None:
-    """Create, list, show, rename and delete tenants, and give one a webhook secret. Changes take effect within a second."""
+    """Create, list, show, rename and delete tenants; give one a webhook secret and settings. Takes effect within a second."""
 
 
 @command.command("create")
@@ -211,3 +211,39 @@ def _revoke_secret(tenant: str | None, data: Path | None, *, as_json: bool) -> N
         print_json({"tenant_id": owner.id, "revoked": True})
         return
     click.echo(f"revoked the webhook secret of {owner.name}")
+
+
+@command.command("settings")
+@click.argument("tenant", required=False)
+@click.option(
+    "--auto-register",
+    "sources",
+    metavar="SOURCE,…",
+    help="Make a device for each unknown one of these senders instead of letting its records wait, e.g. flespi,ttn.",
+)
+@click.option("--no-auto-register", "off", is_flag=True, help="Make none: records of unknown devices wait for theirs.")
+@common_options
+def settings(tenant: str | None, sources: str | None, off: bool, data: Path | None, as_json: bool) -> None:
+    """Show what TENANT (id or name) has set, or set it.
+
+    Devices that wait already are made too. At most FLEETLINE_AUTO_REGISTER_LIMIT a day; devices behind a gateway never.
+    """
+    if off and sources is not None:
+        raise click.UsageError("--auto-register and --no-auto-register exclude each other")
+    wanted = [] if off else None if sources is None else [each.strip() for each in sources.split(",") if each.strip()]
+    if wanted == [] and not off:
+        raise click.UsageError("--auto-register names no sender; --no-auto-register switches it off")
+    with open_registry(data) as (_, store):
+        from registry.rules.tenants import change_settings
+
+        owner = chosen_tenant(store.view, tenant)
+        if wanted is None:
+            kept = store.view.settings_of(owner.id)
+        else:
+            kept = store.change(lambda draft: change_settings(draft, owner, wanted))
+    if as_json:
+        print_json({"tenant_id": owner.id, "auto_register": kept.auto_register})
+        return
+    click.echo(
+        f"{owner.name}: auto-registration {'of ' + ', '.join(kept.auto_register) if kept.auto_register else 'off'}"
+    )

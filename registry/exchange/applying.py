@@ -27,18 +27,30 @@ def apply_row(
     if isinstance(row, Unreadable):
         return refused(row.line, row.reason)
     name = "" if row.name is UNSET else row.name
-    standing: Device | None = None
     try:
-        standing, kind = existing(draft, tenant, row)
+        if on_existing == "refuse":
+            return _create(draft, tenant, row, name, tokens=tokens)
+        standing, _ = existing(draft, tenant, row)
         if standing is None:
             return _create(draft, tenant, row, name, tokens=tokens)
-        if on_existing == "refuse":
-            return refused(row.line, f"there is a device with this {kind} already", name, standing.id)
         if on_existing == "skip":
             return RowDone(line=row.line, outcome="skipped", device_id=standing.id, name=name)
         return _update(draft, standing, row, name)
     except RegistryRefused as error:
-        return refused(row.line, str(error), name, standing.id if standing is not None else "")
+        return _why(draft, tenant, row, error, known=on_existing != "refuse")
+
+
+def _why(draft: Draft, tenant: Tenant, row: DeviceRow, error: RegistryRefused, *, known: bool) -> RowDone:
+    """Name the device in the way; when none may be in the way, and the row is of one that is there, that is the reason."""
+    name = "" if row.name is UNSET else row.name
+    try:
+        standing, kind = existing(draft, tenant, row)
+    except RegistryRefused:
+        standing, kind = None, ""
+    if standing is None:
+        return refused(row.line, str(error), name)
+    reason = str(error) if known else f"there is a device with this {kind} already"
+    return refused(row.line, reason, name, standing.id)
 
 
 def refused(line: int, reason: str, name: str = "", device_id: str = "") -> RowDone:

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from registry.errors import RegistryRefused
 from registry.model import DEV_EUI, EXTERNAL_ID
+from registry.rules.texts import has_control
 
 ID, NAME, GATEWAY, PARENT = "id", "name", "gateway", "parent"
 ATTRIBUTE = "attributes."
@@ -65,7 +66,7 @@ def target_of(heading: str) -> Target:
     Raises RegistryRefused for a name that cannot be one.
     """
     name = _BREAKS.sub(" ", heading.strip())
-    if _CONTROL.search(name):
+    if has_control(name):
         raise RegistryRefused(f"the column {shown(name)} holds control characters")
     known = _FIELDS.get(_LOOSE.sub("", name).lower())
     if known is not None:
@@ -93,7 +94,7 @@ def device_row(line: int, size: int, said: Iterable[tuple[Target, str | None]]) 
     attributes: dict[str, str] = {}
     for (field, name), value in said:
         text = None if value is None else value.strip()
-        if text and _CONTROL.search(text):
+        if text and has_control(text):
             raise RegistryRefused(f"{shown(name or field)} holds control characters, a line break perhaps")
         if field == ATTRIBUTE:
             if attributes.setdefault(name, text or "") != (text or ""):
