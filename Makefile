@@ -25,7 +25,7 @@ types: $(READY)
 golden: $(READY)  ## Rewrite the golden records from today's normalizers; review with git diff.
 	$(BIN)/python -m sources.golden
 
-docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.md, docs/record-types.md.
+docs: $(READY)  ## Rewrite the generated pages in docs/: sources, settings, record-types, and the table in kafka-security.
 	$(BIN)/python -m sources.document
 	$(BIN)/python -m fleetline.document
 	$(BIN)/python -m fleetline.connectivity.record_types

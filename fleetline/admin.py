@@ -41,13 +41,17 @@ def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStor
     Its errors become one line and exit status 1.
     """
     from fleetline.local_settings import load_settings
-    from registry.errors import RegistryError
+    from registry.errors import RegistryError, RegistryUnavailable
     from registry.store import RegistryStore
 
     settings = load_settings(data)
     try:
         with RegistryStore(settings, actor=whoever_runs_this()) as store:
             yield settings, store
+    except RegistryUnavailable as error:
+        from fleetline.kafka_trouble import why_refused
+
+        raise FleetlineError(why_refused(settings) or str(error)) from error
     except RegistryError as error:
         raise FleetlineError(str(error)) from error
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import orjson
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_trouble import Listener
 from fleetline.settings import Settings
 from schemas.records import MARKER, UnknownSchema, event_reader, telemetry_reader
 from schemas.times import format_us
@@ -20,25 +21,13 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
 
     Reads without a consumer group and commits nothing. Raises FleetlineError for an unknown topic or a missing broker.
     """
-    from confluent_kafka import Consumer, KafkaException, TopicPartition
+    from confluent_kafka import Consumer, TopicPartition
 
-    consumer = Consumer(
-        {
-            **settings.kafka_config(),
-            "group.id": "fleetline-tail",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "log_level": 2,
-        }
-    )
+    listener = Listener(settings)
+    config = {**settings.kafka_config(), "group.id": f"{settings.topic_prefix}tail", "enable.auto.commit": False}
+    consumer = Consumer({**config, "enable.partition.eof": True, "log_level": 2, "error_cb": listener})
     try:
-        known = consumer.list_topics(timeout=5).topics
-    except KafkaException:
-        consumer.close()
-        raise FleetlineError(
-            f"no Kafka at {settings.kafka_bootstrap_servers}; start the stack with `fleetline up`, or set KAFKA_BOOTSTRAP_SERVERS"
-        ) from None
-    try:
+        known = listener.metadata(consumer, 5).topics
         topic = name if name in known else f"{settings.topic_prefix}{name}"
         if topic not in known:
             prefix = settings.topic_prefix

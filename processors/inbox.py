@@ -139,9 +139,16 @@ class Inbox:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    def look(self, senders: Iterable[bytes]) -> None:
-        """Look for the devices of listed senders; those that are found are due in the next sweep."""
-        self._next_due.update(each for each in senders if each in self.waiting and self._knows(each))
+    def look(self, senders: Iterable[bytes]) -> list[bytes]:
+        """Look for the devices of listed senders; those found are due in the next sweep, the others are returned."""
+        unknown = []
+        for each in senders:
+            if each in self.waiting:
+                if self._knows(each):
+                    self._next_due.add(each)
+                else:
+                    unknown.append(each)
+        return unknown
 
     def hunt(self) -> None:
         """Look for the devices of the senders that are not listed, in the next sweep."""

@@ -8,7 +8,7 @@ from processors.limits import DefectLimits
 from processors.output import Output
 from processors.records import quarantine_headers
 from processors.sender import Sender
-from registry.view import RegistryView
+from registry.view import UNKNOWN, Identified, RegistryView
 from schemas.records import telemetry_writer
 from schemas.topics import SENDER, Topics
 from sources.contract import Source
@@ -42,9 +42,14 @@ class Normalizer:
         for raw in records:
             request = request_from_raw(raw.headers, raw.value or b"", raw.topic, raw.partition, raw.offset)
             readable = 0
+            found, identities, child = UNKNOWN, None, ""
             for made in canonicalize(source, request):
                 if isinstance(made, Canonical):
-                    self._keep(made, request.device_id)
+                    # A body's records are mostly one device's, and sources remember what identities they made of an id.
+                    if made.identities is not identities or made.child != child:
+                        identities, child = made.identities, made.child
+                        found = self._view.identify(request.tenant_id, request.device_id, identities, child)
+                    self._keep(made, found, request.device_id)
                     readable += 1
                 else:
                     headers = quarantine_headers(source, request, made, list(raw.headers or ()))
@@ -55,12 +60,10 @@ class Normalizer:
                 count += readable
         return count
 
-    def _keep(self, made: Canonical, credential_device_id: str) -> None:
-        record = made.record
-        found = self._view.identify(record["tenant_id"], credential_device_id, made.identities, made.child)
-        name_device(record, found)
+    def _keep(self, made: Canonical, found: Identified, credential_device_id: str) -> None:
+        name_device(made.record, found)
         if found.device_id:
-            self._forward(record)
+            self._forward(made.record)
             return
         sender = Sender.of(made, credential_device_id)
-        self._produce(self._topics.unmapped, sender.key(), self._write(record), [(SENDER, sender.header())])
+        self._produce(self._topics.unmapped, sender.key(), self._write(made.record), [(SENDER, sender.header())])

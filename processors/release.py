@@ -52,6 +52,7 @@ class Releaser:
         self._view = view
         self._max_senders = max_senders
         self._changed: deque[str] = deque()
+        self._offer: Callable[[bytes], None] | None = None
         self._inboxes: dict[int, Inbox] = {}
         self._not_before: dict[int, float] = {}
         self._sweep_began: dict[int, float] = {}
@@ -90,6 +91,14 @@ class Releaser:
         )
         consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         return consumer
+
+    def offer_unknown_to(self, offer: Callable[[bytes], None]) -> None:
+        """Have `offer` called with each sender that still waits, of tenants that want devices to be made by themselves."""
+        self._offer = offer
+
+    def look_again(self, tenant_id: str) -> None:
+        """Look for the devices of a tenant's senders as if something of it had changed. From any thread."""
+        self._changed.append(tenant_id)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -218,12 +227,23 @@ class Releaser:
             if not inbox.complete:
                 continue  # all of its senders are fresh
             fresh, inbox.fresh = inbox.fresh, []
-            inbox.look(fresh)
+            self._offer_all(inbox, inbox.look(fresh))
             for tenant in inbox.tenants if EVERY_TENANT in changed else changed & inbox.tenants.keys():
-                inbox.look(inbox.tenants[tenant])
+                self._offer_all(inbox, inbox.look(inbox.tenants[tenant]))
             if changed:
                 inbox.hunt()
         self._look_after = now + _SHARE * (time.monotonic() - now)
+
+    def _offer_all(self, inbox: Inbox, unknown: list[bytes]) -> None:
+        if self._offer is None:
+            return
+        wanted: dict[str, bool] = {}
+        for sender in unknown:
+            tenant = inbox.waiting[sender].tenant_id
+            if tenant not in wanted:
+                wanted[tenant] = bool(self._view.settings_of(tenant).auto_register)
+            if wanted[tenant]:
+                self._offer(sender)
 
     def _begin_sweep(self, partition: int, inbox: Inbox) -> None:
         from confluent_kafka import TopicPartition

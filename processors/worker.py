@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from fleetline.kafka_trouble import TroubleHandler
 from fleetline.settings import Settings
 
 if TYPE_CHECKING:
+    from processors.registrar import Registrar
+    from processors.release import Releaser
     from registry.follower import RegistryFollower
 
 log = logging.getLogger(__name__)
 
 RELEASE = "release"
-"""The stage beside those of the Faust app: records of unknown devices go on once the device is known."""
+"""The stage beside those of the Faust app: records of unknown devices go on once the device is known; for tenants that want it,
+the device is made."""
 CATCH_UP_TIMEOUT_S = 60.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Records are trees that die young; Python's default would walk them again every few dozen records."""
@@ -43,20 +47,34 @@ def serve(settings: Settings, stages: Collection[str] | None = None) -> None:
     app = build_app(settings, follower.view, STAGES if stages is None else stages)
     _end_with(follower, end_process)
     releaser = Releaser(settings, follower.view) if stages is None or RELEASE in stages else None
+    registrar = None if releaser is None else _registrar(settings, follower, releaser)
     for noisy in ("faust", "mode", "aiokafka", "abc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").addHandler(TroubleHandler())
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     log.info("processors on %s", settings.kafka_bootstrap_servers)
     if releaser is not None:
         releaser.start(end_process)
+    if registrar is not None:
+        registrar.start()
     try:
         faust.Worker(app, loglevel="WARNING", quiet=True, override_logging=False).execute_from_commandline()
     finally:
+        if registrar is not None:
+            registrar.stop()
         if releaser is not None:
             releaser.stop()
         follower.stop()
+
+
+def _registrar(settings: Settings, follower: "RegistryFollower", releaser: "Releaser") -> "Registrar":
+    from processors.registrar import Registrar
+
+    made = Registrar(settings, follower, releaser.look_again)
+    releaser.offer_unknown_to(made.offer)
+    return made
 
 
 def _end_with(follower: "RegistryFollower", end: Callable[[], None]) -> None:

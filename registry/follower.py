@@ -43,6 +43,7 @@ class RegistryFollower:
         self._stood_in = False
         self.view = RegistryView()
         self.failed: Exception | None = None
+        self._reader: TopicReader | None = None
         self._stopping = threading.Event()
         self._caught_up = threading.Event()
         self._settled = threading.Event()
@@ -75,6 +76,18 @@ class RegistryFollower:
         self._settled.wait(timeout)
         return self.caught_up
 
+    @property
+    def position(self) -> int:
+        """The offset up to which `view` shows the topic as it is now; -1 while it shows an earlier one, or none."""
+        reader = self._reader
+        return reader.position if reader is not None and reader.view is self.view else -1
+
+    @property
+    def log_id(self) -> str:
+        """Which topic is followed: a recreated one has another id. Empty while there is none."""
+        reader = self._reader
+        return "" if reader is None else reader.log_id
+
     def _run(self) -> None:
         try:
             if self._copies is not None:
@@ -97,6 +110,7 @@ class RegistryFollower:
         if not self.caught_up:
             view.adopt(RegistryView())  # what an interrupted first reading left behind
         reader = TopicReader(self._settings, view, announce=True, copy=self._copy)  # refused settings: raised
+        self._reader = reader
         try:
             if self._opened(reader):
                 self._follow(reader)
@@ -110,6 +124,7 @@ class RegistryFollower:
             self._stand_in()
             self._stopping.wait(_RETRY_S)
         finally:
+            self._reader = None
             reader.close()
 
     def _stand_in(self) -> None:

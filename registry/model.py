@@ -119,6 +119,21 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
     version: int = 1
 
 
+class AutoRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="auto_registered"):
+    """How many devices of a tenant were made by auto-registration on its last day; `id` is the tenant's.
+
+    Written in the transaction that makes them, so that the daily limit holds for all workers together and over restarts.
+    `day` counts from 1970-01-01 UTC.
+    """
+
+    KIND: ClassVar[str] = "auto_registered"
+    id: str
+    tenant_id: str
+    day: int
+    count: int
+    version: int = 1
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="api_key"):
     """Opens the admin API. Only the SHA-256 of the secret is kept. `tenant_id` empty: an operator's, for every tenant.
 
@@ -137,8 +152,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="api_key"):
     version: int = 1
 
 
-Entry = Tenant | Device | Credential | Destination | Geofence | TenantSettings | ApiKey
-Owned = Device | Credential | Destination | Geofence | TenantSettings | ApiKey
+Entry = Tenant | Device | Credential | Destination | Geofence | TenantSettings | ApiKey | AutoRegistered
+Owned = Device | Credential | Destination | Geofence | TenantSettings | ApiKey | AutoRegistered
 """Everything that belongs to a tenant."""
 INTEGRATION = "integration"
 

@@ -11,6 +11,7 @@ import msgspec
 from registry.audit import audit_records
 from registry.draft import Draft
 from registry.errors import RegistryUnavailable
+from registry.followed import FollowedReader
 from registry.model import DEV_EUI, EXTERNAL_ID, Credential, Destination, Device, Entry, Tenant
 from registry.rules import access, devices, places, tenants
 from registry.sealing import seal
@@ -21,6 +22,7 @@ from schemas.times import now_us
 
 if TYPE_CHECKING:
     from fleetline.settings import Settings
+    from registry.follower import RegistryFollower
 
 T = TypeVar("T")
 
@@ -39,12 +41,16 @@ class RegistryStore:
     all. Everything raises RegistryUnavailable when the broker cannot be reached, or RegistryRefused when a rule is broken. After
     RegistryUnavailable the change may have been stored all the same: look before repeating it.
 
-    `actor` is who the audit trail names. Safe for several threads; one change is made at a time.
+    `actor` is who the audit trail names. With a `follower` that has caught up, changes are checked against its view: a
+    process that follows the registry anyway keeps it in memory once. Safe for several threads; one change is made at a time.
     """
 
-    def __init__(self, settings: "Settings", actor: str = "unknown") -> None:
+    def __init__(
+        self, settings: "Settings", actor: str = "unknown", follower: "RegistryFollower | None" = None
+    ) -> None:
         self._settings = settings
         self._actor = actor
+        self._follower = follower
         self._topic = settings.topics.registry
         self._view = RegistryView()
         self._reader: TopicReader | None = None
@@ -149,9 +155,13 @@ class RegistryStore:
 
     def _read(self) -> None:
         if self._reader is None:
-            self._view = RegistryView()
             self._topic_exists = False
-            self._reader = TopicReader(self._settings, self._view)
+            if self._follower is None:
+                self._view = RegistryView()
+                self._reader = TopicReader(self._settings, self._view)
+            else:
+                self._view = self._follower.view
+                self._reader = FollowedReader(self._settings, self._follower)
         if not self._topic_exists:
             self._topic_exists = self._reader.open(TIMEOUT_S)
         if self._topic_exists and not self._reader.read_to_end(READ_S):

@@ -55,7 +55,8 @@ class TopicReader:
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
         self._next: dict[int, int] = {}
-        self._log_id = ""
+        self.log_id = ""
+        """The id of the topic being read; empty before."""
         self._answer: Any = None
         self._next_question = 0.0
         connection = {
@@ -97,7 +98,7 @@ class TopicReader:
         described = self._described(asked)
         if described is None:
             return False
-        self._log_id = str(described.topic_id)
+        self.log_id = str(described.topic_id)
         partitions = [each.id for each in described.partitions]
         self._waiting = set(partitions)
         self._next = dict.fromkeys(partitions, 0)
@@ -147,7 +148,7 @@ class TopicReader:
             return
         if described is None:
             raise Rewound("the topic is gone")
-        if str(described.topic_id) != self._log_id or len(described.partitions) != len(self._next):
+        if str(described.topic_id) != self.log_id or len(described.partitions) != len(self._next):
             raise Rewound("the topic was recreated")
 
     @property
@@ -181,12 +182,12 @@ class TopicReader:
             partition, offset = message.partition(), message.offset()
             if offset < self._next[partition]:
                 raise Rewound(f"offset {offset} came after {self._next[partition] - 1}")
-            self._next[partition] = offset + 1
             key, value = message.key(), message.value()
             if key is not None:
                 if following:
                     log.info("registry: %s %.100r", "removed" if value is None else "put", key)
                 self.view.apply(key, value)
+            self._next[partition] = offset + 1  # now and not before: other threads take it for what the view shows
         if self._copy is not None:
             self._copy.append([(each.key(), each.value()) for each in messages if each.error() is None and each.key()])
         return len(messages)

@@ -144,9 +144,10 @@ def telemetry(number: int, device: int = 0) -> Telemetry:
 
 def read_all(settings: Settings, topic: str) -> list[Any]:
     """Read a topic to its present end, partition by partition."""
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    config = {**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False}
+    consumer = Consumer({**config, "enable.partition.eof": True})
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         records: list[Any] = []
@@ -156,9 +157,12 @@ def read_all(settings: Settings, topic: str) -> list[Any]:
             while low < high:
                 message = consumer.poll(5)
                 assert message is not None, f"{topic}[{partition}] stops at {low} of {high}"
-                assert message.error() is None, message.error()
-                records.append(message)
-                low = message.offset() + 1
+                if message.error() is None:
+                    records.append(message)
+                    low = message.offset() + 1
+                else:  # behind the last record of a transaction stands its marker
+                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                    low = message.offset()
         return records
     finally:
         consumer.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetline.admin import chosen_tenant, common_options, device_row, open_registry, print_json, tenant_option
+from fleetline.device_exchange import attach
 from fleetline.managing import devices as managing
 from fleetline.managing.options import of_tenant_option
 from fleetline.managing.tokens import token
@@ -24,6 +25,9 @@ def command() -> None:
 
 for each in (managing.list_devices, managing.show, managing.update, managing.delete, token):
     command.add_command(each)
+
+
+attach(command)
 
 
 @command.command("create")

@@ -63,10 +63,11 @@ def command(component: str) -> None:
 
     settings = settings_of_environment()
     serve = _server(component)
+    alone = _may_start_without_kafka(component, settings)
     try:
-        ensure_topics(settings, timeout_s=_WITHOUT_KAFKA_S if _may_start_without_kafka(component, settings) else 120.0)
+        ensure_topics(settings, timeout_s=_WITHOUT_KAFKA_S if alone else 120.0, patient=not alone)
     except FleetlineError as error:
-        if not _may_start_without_kafka(component, settings):
+        if not alone:
             raise
         logging.getLogger(__name__).warning("%s; starting without it, on the local copy of the registry", error.message)
     serve(settings)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group("tenant")
 def command() -> None:
-    """Create, list, show, rename, delete tenants; their webhook secrets and settings. Changes take effect within a second."""
+    """Create, list, show, rename and delete tenants; give one a webhook secret and settings. Takes effect within a second."""
 
 
 @command.command("create")
@@ -234,7 +234,7 @@ def settings(
 ) -> None:
     """Show what TENANT (id or name) has set, or set it.
 
-    Devices that wait already are made too; devices behind a gateway never.
+    Devices that wait already are made too. At most FLEETLINE_AUTO_REGISTER_LIMIT a day; devices behind a gateway never.
     """
     if off and sources is not None:
         raise click.UsageError("--auto-register and --no-auto-register exclude each other")

@@ -45,7 +45,7 @@ def command(
 
     from fleetline.local.stack import Stack
     from fleetline.local.table import health_table
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
     given = {
         "data_dir": data,
@@ -55,7 +55,9 @@ def command(
         "kafka_port": kafka_port,
         "clickhouse_port": clickhouse_port,
     }
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = settings_of_environment().model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
     console = Console(stderr=as_json)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,6 +21,7 @@ from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.health import heartbeat_file, is_alive
 from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port, is_listening, require_free
+from fleetline.local_settings import is_set
 from fleetline.settings import DOORS, Settings
 
 _SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws"}
@@ -56,8 +57,8 @@ class Stack:
         self._notify = notify
         self._cancelled = cancelled or threading.Event()
         self._components = tuple(components)
-        self._own_kafka = not os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        self._own_clickhouse = not os.environ.get("CLICKHOUSE_URL")
+        self._own_kafka = not is_set("KAFKA_BOOTSTRAP_SERVERS")
+        self._own_clickhouse = not is_set("CLICKHOUSE_URL")
         update: dict[str, Any] = {"data_dir": settings.data_dir.absolute()}
         if self._own_kafka:
             update["kafka_bootstrap_servers"] = f"127.0.0.1:{settings.kafka_port}"
@@ -94,6 +95,11 @@ class Stack:
 
     def start(self) -> None:
         """Start everything and wait until all of it is ready. Raises FleetlineError with the log of what failed."""
+        if self._own_kafka and self.settings.kafka_security_protocol != "PLAINTEXT":
+            raise FleetlineError(
+                f"FLEETLINE_KAFKA_SECURITY_PROTOCOL is {self.settings.kafka_security_protocol}, but the broker started here "
+                "speaks PLAINTEXT: name yours with KAFKA_BOOTSTRAP_SERVERS, or unset the FLEETLINE_KAFKA_* of that one"
+            )
         self._take_lock()
         for name, port in self._doors().items():
             option = f"--{name}-port or FLEETLINE_{name.upper()}_PORT"
@@ -228,6 +234,8 @@ class Stack:
         return {
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": settings.clickhouse_url,
+            "CLICKHOUSE_URL_FILE": "",  # read already
+            "FLEETLINE_CLICKHOUSE_URL_FILE": "",
             "FLEETLINE_DATA": str(settings.data_dir),
             **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
             "FLEETLINE_TOPIC_PREFIX": settings.topic_prefix,

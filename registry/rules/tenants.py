@@ -8,6 +8,7 @@ from registry.draft import Draft
 from registry.errors import Conflict, NotFound
 from registry.model import (
     ApiKey,
+    AutoRegistered,
     Credential,
     Destination,
     Device,
@@ -63,7 +64,7 @@ def remove_tenant(draft: Draft, tenant: Tenant, version: int | None = None) -> N
     for kind, what in kept:
         if draft.has_any(kind, standing.id):
             raise Conflict(f"{standing.name!r} still has {what}: remove them first")
-    leftovers: tuple[type[Owned], ...] = (Credential, ApiKey, TenantSettings)
+    leftovers: tuple[type[Owned], ...] = (Credential, ApiKey, TenantSettings, AutoRegistered)
     for leftover in leftovers:
         for each in draft.owned(leftover, standing.id):
             draft.remove(each)
