@@ -49,7 +49,7 @@ def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStor
         with RegistryStore(settings, actor=whoever_runs_this()) as store:
             yield settings, store
     except RegistryUnavailable as error:
-        from fleetline.kafka_trouble import why_refused
+        from fleetline.kafka_reach import why_refused
 
         raise FleetlineError(why_refused(settings) or str(error)) from error
     except RegistryError as error:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import Listener
+from fleetline.kafka_reach import Listener
 from fleetline.settings import Settings
 from schemas.records import MARKER, UnknownSchema, event_reader, telemetry_reader
 from schemas.times import format_us

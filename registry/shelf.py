@@ -189,12 +189,12 @@ class DeviceShelf(Shelf[DeviceRow]):
         """Return the device of a tenant that claims a value; of several the first by id."""
         key = (tenant, kind, value)
         number = self._index.first(key)
-        if not number:
+        if not (number and value):
             return None
         packed = self._rows[number]
         if packed is not None:
             row = self._decode(packed)
-            if value and row.tenant == tenant and (row.imei if kind == "imei" else row.value(kind)) == value:
+            if row.tenant == tenant and (row.imei if kind == "imei" else row.value(kind)) == value:
                 return row
         return self._search(key)
 
