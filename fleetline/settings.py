@@ -17,8 +17,8 @@ from fleetline.secret_files import SecretFiles
 from schemas.topics import DEFAULT_PREFIX, Topics
 
 MIB = 1024 * 1024
-DOORS = ("ingress", "mqtt", "websocket")
-"""Components that senders connect to; `<name>_port` is where each listens."""
+DOORS = ("ingress", "mqtt", "websocket", "admin")
+"""Components that somebody connects to: senders, and whoever manages the registry. `<name>_port` is where each listens."""
 
 
 def _known_as(name: str) -> Any:
@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     """Of the local stack's ClickHouse."""
     ingress_port: int = 8080
     """HTTP: senders, `/healthz`, `/readyz` and `/metrics`."""
+    admin_port: int = 8081
+    """The admin API, its OpenAPI document, and `/healthz`, `/readyz` and `/metrics`."""
+    admin_token: SecretStr = SecretStr("")
+    """An operator's key for the admin API beside those of the registry: the way in while there are none. Empty: off."""
     websocket_port: int = 8082
     """Devices' WebSockets, and `/healthz`, `/readyz` and `/metrics`."""
     websocket_max_connections: int = 10_000
@@ -135,7 +139,7 @@ class Settings(BaseSettings):
     """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
 
     def door_ports(self) -> dict[str, int]:
-        """Return where each component that senders connect to listens."""
+        """Return where each component that listens does so."""
         return {name: getattr(self, f"{name}_port") for name in DOORS}
 
     @property

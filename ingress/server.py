@@ -19,10 +19,10 @@ def serve(settings: Settings) -> None:
     """
     import uvicorn
 
+    from fleetline.listening import open_files, tls_context
     from ingress.app import build_app
     from ingress.connection import Connection, sweep
     from ingress.intake import spool_of
-    from ingress.listening import open_files, tls_context
     from ingress.producer import KafkaProducer
     from ingress.rejected import RejectedStore
     from registry.follower import RegistryFollower

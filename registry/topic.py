@@ -26,6 +26,8 @@ _BATCH = 2_000
 _LOUD = 20
 """So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
+_ANSWER_S = 15.0
+"""For one answer of the broker. The time for reading all of the topic is not for waiting for a broker that is gone."""
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
 
@@ -226,7 +228,8 @@ class TopicReader:
             self.check_log(wait=True)
         deadline = time.monotonic() + timeout
         for partition in self._next:
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=timeout)
+            asked = TopicPartition(self._topic, partition)
+            _, end = self._consumer.get_watermark_offsets(asked, timeout=min(timeout, _ANSWER_S))
             if end < self._next[partition]:
                 raise Rewound(f"the log ends at {end}, before {self._next[partition]}")
             while partition in self._waiting or self._next[partition] < end:

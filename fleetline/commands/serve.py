@@ -17,6 +17,7 @@ SERVERS = {
     "ingress": "ingress.server",
     "mqtt": "ingress.mqtt.server",
     "websocket": "ingress.websocket_server",
+    "admin": "admin.server",
     "processors": "processors.worker",
     "clickhouse": "sinks.clickhouse.server",
     "delivery": "sinks.delivery.worker",
@@ -50,6 +51,7 @@ def command(component: str) -> None:
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
     mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
+    admin        the admin API: tenants, devices, keys over HTTP (port: FLEETLINE_ADMIN_PORT; first key: FLEETLINE_ADMIN_TOKEN)
     processors   the Faust worker: normalize, identify, detect, route; releases what waited for an unknown device
     clickhouse   loads telemetry, events, unmapped, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks

@@ -24,7 +24,9 @@ from fleetline.local.process import Child, free_port, is_listening, require_free
 from fleetline.local_settings import is_set
 from fleetline.settings import DOORS, Settings
 
-_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws"}
+_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws", "admin": "http"}
+_PROBED = ("ingress", "admin")
+"""Components that are asked over HTTP whether they are ready, at the port they serve."""
 COMPONENTS = (*DOORS, "processors", "clickhouse", "delivery")
 """In the order they are stopped: intake first, so that what is on the road arrives."""
 READY_TIMEOUT_S = 90.0
@@ -77,7 +79,7 @@ class Stack:
         return f"http://127.0.0.1:{self.settings.ingress_port}"
 
     def door_urls(self) -> dict[str, str]:
-        """Return where senders connect, by component."""
+        """Return where the components that listen do so."""
         secure = "s" if self.settings.tls_certificate else ""
         ports = self.settings.door_ports()
         return {name: f"{_SCHEMES[name]}{secure}://127.0.0.1:{port}" for name, port in ports.items()}
@@ -155,11 +157,12 @@ class Stack:
         self._children[name].wait_for(lambda: self.is_ready(name), READY_TIMEOUT_S)
 
     def is_ready(self, name: str) -> bool:
-        """Tell whether a component works: the ingress by its probe, the others by their progress."""
-        if name != "ingress":
+        """Tell whether a component works: the HTTP servers by their probe, the others by their progress."""
+        if name not in _PROBED:
             return self._children[name].is_running and is_alive(self.settings, name)
+        url = f"http://127.0.0.1:{self.settings.door_ports()[name]}/readyz"
         try:
-            with urllib.request.urlopen(f"{self.ingress_url}/readyz", timeout=2) as response:
+            with urllib.request.urlopen(url, timeout=2) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -193,7 +196,7 @@ class Stack:
 
     def _address(self, name: str) -> str:
         url = self.door_urls().get(name, "")
-        return f"{url}/in/<source>" if name == "ingress" else url
+        return url + {"ingress": "/in/<source>", "admin": "/docs"}.get(name, "")
 
     def urls(self) -> dict[str, str]:
         """List what listens where."""
