@@ -294,3 +294,22 @@ def test_a_missing_broker_is_said_with_what_to_do(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
     with RegistryStore(nowhere) as store, pytest.raises(RegistryUnavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
         _ = store.view
+
+
+def test_a_long_reading_tells_how_far_it_is(
+    settings: Settings, store: RegistryStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put([Device(id=f"d{n}", tenant_id="t", name="") for n in range(500)])
+    monkeypatch.setattr("registry.follower._TELL_S", 0.0)
+    follower = RegistryFollower(settings)
+    with caplog.at_level("INFO", logger="registry.follower"):
+        follower.start()
+        try:
+            assert follower.wait_caught_up(10)
+            await_that(lambda: "read to its end: 500 entries, " in caplog.text, 5)
+        finally:
+            follower.stop()
+    assert "the registry is being read: 50" in caplog.text  # of the messages, some are the ends of what was there
+    told = len(caplog.records)
+    store.create_tenant("Acme")
+    assert len(caplog.records) == told
