@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint types golden docs lock bench campaign clean
+.PHONY: demo test check lint types golden docs lock bench campaign fuzz clean
 
 demo: $(READY)  ## See it work: every bundled sample through the real Kafka and ClickHouse.
 	$(BIN)/fleetline demo
@@ -25,7 +25,7 @@ types: $(READY)
 golden: $(READY)  ## Rewrite the golden records from today's normalizers; review with git diff.
 	$(BIN)/python -m sources.golden
 
-docs: $(READY)  ## Rewrite the generated pages: docs/sources.md, docs/settings.md, docs/record-types.md.
+docs: $(READY)  ## Rewrite the generated pages in docs/: sources, settings, record-types, and the table in kafka-security.
 	$(BIN)/python -m sources.document
 	$(BIN)/python -m fleetline.document
 	$(BIN)/python -m fleetline.connectivity.record_types
@@ -36,6 +36,9 @@ bench: $(READY)  ## Measure everything; benchmarks/RESULTS.md says how to read i
 campaign: $(READY)  ## Five minutes of every sender under every fault; ends with an account that must close.
 	$(BIN)/fleetline simulate all --devices 100 --rate 500 --duration 300 \
 		--faults lost-ack,duplicate,broker-restart,disconnect,reorder,slow
+
+fuzz: $(READY)  ## Ten minutes of requests that schemathesis makes up, at every endpoint of the admin API.
+	FLEETLINE_FUZZ_EXAMPLES=100 $(BIN)/python -m pytest tests/admin/test_fuzz.py
 
 lock: $(READY)  ## Resolve the dependencies anew.
 	$(BIN)/python -m pip install -q uv

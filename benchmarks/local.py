@@ -46,14 +46,15 @@ def servers(*, clickhouse: bool = False) -> Iterator[Settings]:
 
 
 @contextmanager
-def process(settings: Settings, name: str, *arguments: str) -> Iterator[Child]:
-    """Run a Python process against the servers for as long as the block lasts."""
+def process(settings: Settings, name: str, *arguments: str, **more: str) -> Iterator[Child]:
+    """Run a Python process against the servers for as long as the block lasts; `more` is put into its environment."""
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "CLICKHOUSE_URL": settings.clickhouse_url,
         "FLEETLINE_DATA": str(settings.data_dir),
         **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]),
+        **more,
     }
     child = Child(name, [sys.executable, *arguments], settings.data_dir / "logs" / f"{name}.log", environment)
     child.start()

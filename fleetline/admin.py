@@ -11,7 +11,7 @@ from fleetline.errors import FleetlineError
 
 if TYPE_CHECKING:
     from fleetline.settings import Settings
-    from registry.model import Credential, Destination, Device, Tenant
+    from registry.model import ApiKey, Credential, Destination, Device, Geofence, Tenant
     from registry.store import RegistryStore
     from registry.view import RegistryView
 
@@ -41,13 +41,17 @@ def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStor
     Its errors become one line and exit status 1.
     """
     from fleetline.local_settings import load_settings
-    from registry.errors import RegistryError
+    from registry.errors import RegistryError, RegistryUnavailable
     from registry.store import RegistryStore
 
     settings = load_settings(data)
     try:
         with RegistryStore(settings, actor=whoever_runs_this()) as store:
             yield settings, store
+    except RegistryUnavailable as error:
+        from fleetline.kafka_reach import why_refused
+
+        raise FleetlineError(why_refused(settings) or str(error)) from error
     except RegistryError as error:
         raise FleetlineError(str(error)) from error
 
@@ -111,6 +115,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *,
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print one object, a line for each of its fields."""
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        click.echo(f"{name.ljust(width)}  {_shown(value)}".rstrip())
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
@@ -121,7 +132,7 @@ def _shown(value: Any) -> str:
 
 def tenant_row(tenant: "Tenant") -> dict[str, Any]:
     """Show a tenant."""
-    return {"id": tenant.id, "name": tenant.name}
+    return {"id": tenant.id, "name": tenant.name, "version": tenant.version}
 
 
 def device_row(device: "Device") -> dict[str, Any]:
@@ -139,6 +150,7 @@ def device_row(device: "Device") -> dict[str, Any]:
         "gateway": device.gateway,
         "parent_id": device.parent_id or None,
         "attributes": attributes,
+        "version": device.version,
     }
 
 
@@ -149,6 +161,10 @@ def credential_row(credential: "Credential") -> dict[str, Any]:
         "tenant_id": credential.tenant_id,
         "source": credential.source,
         "device_id": credential.device_id or None,
+        "name": credential.name,
+        "created_at": moment(credential.created_us),
+        "former_until": moment(credential.former_until_us),
+        "version": credential.version,
     }
 
 
@@ -157,9 +173,50 @@ def destination_row(destination: "Destination") -> dict[str, Any]:
     return {
         "id": destination.id,
         "tenant_id": destination.tenant_id,
+        "name": destination.name,
         "kind": destination.kind,
         "url": destination.url,
         "types": list(destination.types),
         "psk": bool(destination.sealed_psk),
         "enabled": destination.enabled,
+        "version": destination.version,
     }
+
+
+def geofence_row(fence: "Geofence") -> dict[str, Any]:
+    """Show a geofence."""
+    from registry.model import Circle
+
+    area = fence.area
+    if isinstance(area, Circle):
+        shape = {"type": "Circle", "latitude": area.latitude, "longitude": area.longitude, "radius_m": area.radius_m}
+    else:
+        shape = {"type": "Polygon", "coordinates": area.coordinates}
+    return {
+        "id": fence.id,
+        "tenant_id": fence.tenant_id,
+        "name": fence.name,
+        "area": shape,
+        "attributes": fence.attributes,
+        "version": fence.version,
+    }
+
+
+def api_key_row(key: "ApiKey") -> dict[str, Any]:
+    """Show a key of the admin API, without anything it could be guessed from."""
+    return {
+        "id": key.id,
+        "tenant_id": key.tenant_id or None,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "expires_at": moment(key.expires_us),
+        "created_at": moment(key.created_us),
+        "version": key.version,
+    }
+
+
+def moment(ticks: int) -> str | None:
+    """Show a time in µs since 1970; 0 is none."""
+    from schemas.times import format_us
+
+    return format_us(ticks) if ticks else None

@@ -1,4 +1,7 @@
-"""The command line. A command is a file in `fleetline/commands/`, found by its name and imported when it is called."""
+"""The command line. A command is a file in `fleetline/commands/`, found by its name and imported when it is called.
+
+`api_key.py` is `fleetline api-key`.
+"""
 
 import ast
 import importlib
@@ -17,20 +20,21 @@ class CommandFolder(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """List the commands by file name."""
-        return sorted(path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__")
+        return sorted(path.stem.replace("_", "-") for path in COMMANDS.glob("*.py") if path.stem != "__init__")
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the one that is called."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"fleetline.commands.{cmd_name}").command
+        module = cmd_name.replace("-", "_")
+        command = importlib.import_module(f"fleetline.commands.{module}").command
         if not isinstance(command, click.Command):
-            raise TypeError(f"fleetline/commands/{cmd_name}.py must define a click command called `command`")
+            raise TypeError(f"fleetline/commands/{module}.py must define a click command called `command`")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show each command with the first line of its module, read without importing it."""
-        rows = [(name, _summary(COMMANDS / f"{name}.py")) for name in self.list_commands(ctx)]
+        rows = [(name, _summary(COMMANDS / f"{name.replace('-', '_')}.py")) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

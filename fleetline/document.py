@@ -1,5 +1,7 @@
 """Writes `docs/settings.md` from `fleetline.settings`: every setting, its default and what stands below it.
 
+And the table of permissions in `docs/kafka-security.md`, from `fleetline.kafka_acls`.
+
 Run with `make docs`.
 """
 
@@ -9,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from fleetline import settings
+from fleetline.secret_files import SUFFIX, may_come_from_file, variables
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "settings.md"
+SECURITY_PAGE = ROOT / "docs" / "kafka-security.md"
+_BEGIN = "<!-- written by `make docs` from fleetline/kafka_acls.py -->\n"
+_END = "<!-- end -->\n"
 _HEAD = """# Settings
 
 Written by `make docs` from [`fleetline/settings.py`](../fleetline/settings.py). Do not edit.
@@ -25,6 +31,10 @@ Settings are environment variables, read once when a process starts; their case 
 
 | variable | default | what it does |
 |---|---|---|
+"""
+_FILES = """
+Secrets can be files, as Kubernetes and Docker mount them: {secrets} name the file the setting is in.
+A newline at its end does not count. A file is read once, when the process starts; setting a secret both ways is refused.
 """
 _TAIL = """
 Elsewhere: a pull connector has settings of its own, see [BikeTrax's](biketrax-pull.md#setting-it-up). `FLEETLINE_CACHE` is
@@ -41,7 +51,13 @@ def page() -> str:
         f"| {_names(name, field)} | {_default(field)} | {_choices(field)}{_cell(meanings.get(name, ''))} |"
         for name, field in settings.Settings.model_fields.items()
     ]
-    return _HEAD + "\n".join(rows) + "\n" + _TAIL
+    return _HEAD + "\n".join(rows) + "\n" + _FILES.format(secrets=", ".join(_secrets())) + _TAIL
+
+
+def _secrets() -> Iterator[str]:
+    for name, field in settings.Settings.model_fields.items():
+        if may_come_from_file(field):
+            yield f"`{variables(name, field, 'FLEETLINE_')[0]}{SUFFIX}`"
 
 
 def docstrings() -> dict[str, str]:
@@ -63,9 +79,7 @@ def _below(definition: ast.stmt) -> Iterator[tuple[str, str]]:
 
 def _names(name: str, field: FieldInfo) -> str:
     """Return the variables that set a field: the first one, and the one with our prefix where that is another."""
-    alias = field.validation_alias
-    names = [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [f"FLEETLINE_{name}"]
-    return " or ".join(f"`{each.upper()}`" for each in names if each != name)
+    return " or ".join(f"`{each}`" for each in variables(name, field, "FLEETLINE_"))
 
 
 def _default(field: FieldInfo) -> str:
@@ -92,9 +106,19 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def security_page() -> str:
+    """Return the page about Kafka's security with the table of permissions as the code has it."""
+    from fleetline.kafka_acls import table
+
+    before, begin, rest = SECURITY_PAGE.read_text("utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}{table()}{end}{after}"
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(page(), "utf-8")
+    SECURITY_PAGE.write_text(security_page(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_reach import KafkaRefused, Listener
+from fleetline.kafka_trouble import kafka_trouble
 from fleetline.settings import Settings
 from registry.topic import TOPIC_CONFIG
 from schemas.topics import RETRY_TIERS
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 _IN_SYNC = 2
+_ASK_S = 2.0
 
 
 def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
@@ -38,27 +41,20 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     }
 
 
-def ensure_topics(settings: Settings, timeout_s: float = 30.0, only: Collection[str] = ()) -> list[str]:
+def ensure_topics(
+    settings: Settings, timeout_s: float = 30.0, only: Collection[str] = (), *, patient: bool = False
+) -> list[str]:
     """Create the topics that are missing (of `only` these) and return their names.
 
-    Idempotent; raises FleetlineError without a broker.
+    Idempotent. Raises FleetlineError without a broker after `timeout_s`; when the broker refuses us, at once, or after
+    `timeout_s` too when `patient`: a component may be started before its password is known to the broker.
     """
-    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    admin = AdminClient({**settings.kafka_config(), "log_level": 2})
+    listener = Listener(settings)
+    admin = AdminClient({**settings.kafka_config(), "log_level": 2, "error_cb": listener})
     deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            existing = admin.list_topics(timeout=2).topics
-            break
-        except KafkaException as error:
-            if time.monotonic() > deadline:
-                raise FleetlineError(
-                    f"no Kafka at {settings.kafka_bootstrap_servers} ({error}); start one with `fleetline up`, "
-                    "or set KAFKA_BOOTSTRAP_SERVERS"
-                ) from error
-            log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
+    existing = _existing(admin, listener, settings, deadline, patient=patient)
     manifest = topic_manifest(settings).items()
     missing = {name: config for name, config in manifest if name not in existing and (not only or name in only)}
     if not missing:
@@ -78,6 +74,22 @@ def ensure_topics(settings: Settings, timeout_s: float = 30.0, only: Collection[
             raise FleetlineError("the broker accepted new topics but they cannot be used; look at its log")
         time.sleep(0.05)
     return sorted(missing)
+
+
+def _existing(admin: Any, listener: Listener, settings: Settings, deadline: float, *, patient: bool) -> Any:
+    """Return the topics there are, as soon as a broker answers."""
+    while True:
+        try:
+            return listener.metadata(admin, _ASK_S).topics
+        except KafkaRefused as refusal:
+            if not patient or time.monotonic() > deadline:
+                raise
+            log.error("%s; trying again", refusal.message)
+            time.sleep(_ASK_S)
+        except FleetlineError:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("no Kafka at %s yet; trying again", settings.kafka_bootstrap_servers)
 
 
 def _can_be_used(admin: Any, names: Iterable[str]) -> bool:
@@ -116,4 +128,5 @@ def _wait(futures: Iterable[object]) -> None:
             future.result()  # type: ignore[attr-defined]  # concurrent.futures.Future, untyped in the client
         except KafkaException as error:
             if error.args[0].code() not in passed_over:
-                raise FleetlineError(f"the broker refused a topic: {error}") from error
+                said = kafka_trouble(error) or f"the broker refused a topic: {error}"
+                raise FleetlineError(said) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetline.errors import FleetlineError
+from fleetline.secret_files import SUFFIX
 from fleetline.settings import Settings
 
 STACK_FILE = Path("run") / "stack.json"
@@ -35,9 +36,9 @@ def load_settings(data_dir: Path | None = None) -> Settings:
     with _told_plainly():
         settings = Settings(**given)
         stack = _running_stack(settings.data_dir / STACK_FILE)
-        followed = _FOLLOWED if _is_set("PUBLIC_API_BASE_URL") else {**_FOLLOWED, **_DOORS}
+        followed = _FOLLOWED if is_set("PUBLIC_API_BASE_URL") else {**_FOLLOWED, **_DOORS}
         for field, (variable, key) in followed.items():
-            if key in stack and not _is_set(variable):
+            if key in stack and not is_set(variable):
                 given[field] = stack[key]
         return Settings(**given)
 
@@ -51,12 +52,16 @@ def settings_of_environment() -> Settings:
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     try:
         yield
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise FleetlineError(f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        raise FleetlineError(f"setting {name}: {said}" if name else said) from None
+    except SettingsError as error:
+        raise FleetlineError(str(error)) from None
 
 
 def ingress_url(settings: Settings) -> str:
@@ -66,9 +71,11 @@ def ingress_url(settings: Settings) -> str:
     return addresses(settings).http.url
 
 
-def _is_set(variable: str) -> bool:
+def is_set(variable: str) -> bool:
+    """Tell whether the environment gives a setting: itself, with our prefix, or as a file."""
     wanted = {variable, f"FLEETLINE_{variable}"}
-    return any(name.upper() in wanted for name in os.environ)
+    wanted |= {f"{name}{SUFFIX}" for name in wanted}
+    return any(name.upper() in wanted and value for name, value in os.environ.items())
 
 
 def _running_stack(path: Path) -> dict[str, str]:

@@ -6,16 +6,19 @@ Names are the environment variables: `FLEETLINE_<FIELD>`, except the ones the wh
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from fleetline.kafka_security import KafkaSecurity
+from fleetline.kafka_trouble import log_trouble
+from fleetline.secret_files import SecretFiles
 from schemas.topics import DEFAULT_PREFIX, Topics
 
 MIB = 1024 * 1024
-DOORS = ("ingress", "mqtt", "websocket")
-"""Components that senders connect to; `<name>_port` is where each listens."""
+DOORS = ("ingress", "mqtt", "websocket", "admin")
+"""Components that somebody connects to: senders, and whoever manages the registry. `<name>_port` is where each listens."""
 
 
 def _known_as(name: str) -> Any:
@@ -24,9 +27,11 @@ def _known_as(name: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """What a component needs to know. Frozen; secrets do not show in `repr`."""
+    """What a component needs to know. Frozen; secrets show neither in `repr` nor in errors."""
 
-    model_config = SettingsConfigDict(env_prefix="FLEETLINE_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FLEETLINE_", frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(Path(".fleetline"), validation_alias=AliasChoices("FLEETLINE_DATA", "data_dir"))
     """State of the local stack; of the doors the spool and what they refused; the key that seals destinations' secrets."""
@@ -34,15 +39,23 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias=_known_as("KAFKA_BOOTSTRAP_SERVERS"))
     """`host:port`, several with commas."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How every component talks to the brokers."""
+    """How every component talks to the brokers: see [Kafka security](kafka-security.md)."""
     kafka_sasl_mechanism: str = ""
-    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`; empty: no SASL."""
+    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`. With SASL only."""
     kafka_sasl_username: str = ""
-    """With `kafka_sasl_mechanism` only."""
+    """With SASL only."""
     kafka_sasl_password: SecretStr = SecretStr("")
-    """With `kafka_sasl_mechanism` only."""
+    """With SASL only."""
     kafka_ca_file: str = ""
-    """CA certificates (PEM) the brokers' are checked with. Empty: the system's."""
+    """CA certificates (PEM) the brokers' are checked with. Empty: the system's. With TLS only."""
+    kafka_certificate_file: str = ""
+    """Certificate chain (PEM) the brokers know this client by (mutual TLS). With TLS only."""
+    kafka_key_file: str = ""
+    """Its private key (PEM), when it is not in the same file."""
+    kafka_key_password: SecretStr = SecretStr("")
+    """Opens the private key, when it is encrypted."""
+    kafka_verify_hostname: bool = True
+    """Whether a broker's certificate must name the host it is reached at. Else any server of that CA can pose as one."""
     kafka_session_timeout_ms: int = 10_000
     """How long a silent consumer keeps its partitions. Shorter takes over sooner and tolerates less of a pause."""
     topic_prefix: str = DEFAULT_PREFIX
@@ -70,7 +83,7 @@ class Settings(BaseSettings):
     auto_register_limit: int = Field(10_000, ge=0)
     """Devices that auto-registration makes for one tenant and day (UTC) at most; what comes beyond waits in `unmapped`."""
 
-    clickhouse_url: str = Field("http://127.0.0.1:8123", validation_alias=_known_as("CLICKHOUSE_URL"))
+    clickhouse_url: str = Field("http://127.0.0.1:8123", validation_alias=_known_as("CLICKHOUSE_URL"), repr=False)
     """`http[s]://[user[:password]@]host[:port][/database]`."""
 
     host: str = "127.0.0.1"
@@ -81,6 +94,10 @@ class Settings(BaseSettings):
     """Of the local stack's ClickHouse."""
     ingress_port: int = 8080
     """HTTP: senders, `/healthz`, `/readyz` and `/metrics`."""
+    admin_port: int = 8081
+    """The admin API, its OpenAPI document, and `/healthz`, `/readyz` and `/metrics`."""
+    admin_token: SecretStr = SecretStr("")
+    """An operator's key for the admin API beside those of the registry: the way in while there are none. Empty: off."""
     websocket_port: int = 8082
     """Devices' WebSockets, and `/healthz`, `/readyz` and `/metrics`."""
     websocket_max_connections: int = 10_000
@@ -122,7 +139,7 @@ class Settings(BaseSettings):
     """Private networks that webhooks may be sent to. By default none: a destination must be a public address."""
 
     def door_ports(self) -> dict[str, int]:
-        """Return where each component that senders connect to listens."""
+        """Return where each component that listens does so."""
         return {name: getattr(self, f"{name}_port") for name in DOORS}
 
     @property
@@ -130,24 +147,39 @@ class Settings(BaseSettings):
         """Topic names under this installation's prefix."""
         return Topics(self.topic_prefix)
 
-    def kafka_config(self) -> dict[str, str | int]:
-        """Return what every librdkafka client needs to reach the broker: the one place for its security settings."""
-        config: dict[str, str | int] = {
+    def kafka_config(self) -> dict[str, Any]:
+        """Return what every librdkafka client needs to reach the broker: the one place for its security settings.
+
+        Holds secrets: never print it. What refuses us is logged in plain words by clients without an `error_cb` of their own.
+        """
+        return {
             "bootstrap.servers": self.kafka_bootstrap_servers,
-            "security.protocol": self.kafka_security_protocol,
+            **KafkaSecurity.of(self).librdkafka(),
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "message.max.bytes": self.kafka_message_max_bytes,
+            "error_cb": log_trouble,
         }
-        if self.kafka_sasl_mechanism:
-            config["sasl.mechanism"] = self.kafka_sasl_mechanism
-            config["sasl.username"] = self.kafka_sasl_username
-            config["sasl.password"] = self.kafka_sasl_password.get_secret_value()
-        if self.kafka_ca_file:
-            config["ssl.ca.location"] = self.kafka_ca_file
-        return config
 
     @property
     def kafka_message_max_bytes(self) -> int:
         """Room for the largest body, its headers and a poor compression."""
         return self.max_body_bytes + MIB
+
+    @model_validator(mode="after")
+    def _kafka_security(self) -> Self:
+        KafkaSecurity.of(self).check()
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment, and secrets from the files that `<VARIABLE>_FILE` names."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, SecretFiles(settings_cls)

@@ -5,6 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_reach import Listener
+from fleetline.kafka_trouble import kafka_trouble
 from fleetline.settings import Settings
 from schemas.times import format_us
 
@@ -48,18 +50,18 @@ def _read(settings: Settings) -> "list[Inbox]":
     from processors.inbox import Inbox
 
     topic = settings.topics.unmapped
-    config = {**settings.kafka_config(), "group.id": "fleetline-unmapped", "enable.auto.commit": False, "log_level": 2}
-    consumer = Consumer({**config, "enable.partition.eof": True})
+    listener = Listener(settings)
+    config = {**settings.kafka_config(), "group.id": f"{settings.topic_prefix}unmapped-reader", "error_cb": listener}
+    consumer = Consumer({**config, "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 2})
     try:
-        partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+        known = listener.metadata(consumer, 5).topics
+        partitions = known[topic].partitions if topic in known else {}
         inboxes = {each: Inbox(lambda _: False, lambda: True) for each in partitions}
         consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions])
         _read_to_end(consumer, inboxes)
     except KafkaException as error:
-        raise FleetlineError(
-            f"no Kafka at {settings.kafka_bootstrap_servers} ({error.args[0].str()}); start the stack with `fleetline up`, "
-            "or set KAFKA_BOOTSTRAP_SERVERS"
-        ) from None
+        said = kafka_trouble(error, settings.kafka_bootstrap_servers) or str(error)
+        raise FleetlineError(f"what waits could not be read: {said}") from None
     finally:
         consumer.close()
     return list(inboxes.values())

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
+from fleetline.kafka_trouble import kafka_trouble, log_trouble
 from fleetline.settings import Settings
 from ingress.errors import NotDurable, RejectedRequest, TooLarge
 
@@ -207,7 +208,7 @@ class KafkaProducer:
         elif time.monotonic() - self._logged_at > _LOG_EVERY_S:
             # An unknown topic or a missing permission does not pass by itself: see the reason and mend it at the broker.
             self._logged_at = time.monotonic()
-            log.error("the broker does not take records: %s", error)
+            log.error("the broker does not take records: %s", kafka_trouble(error) or error)
         return NotDurable("the record could not be made durable")
 
     def _on_error(self, error: Any) -> None:
@@ -219,7 +220,7 @@ class KafkaProducer:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  its public name
             self._goes_away("every connection is lost")
         else:
-            log.info("kafka: %s", error)
+            log_trouble(error)
 
     def _begin_anew(self) -> None:
         """Replace a client that failed for good, as an idempotent one does when the broker forgot its sequence."""

@@ -30,7 +30,7 @@ class TopicReader:
     def __init__(self, settings: Settings, topic: str) -> None:
         self._config = {
             **settings.kafka_config(),
-            "group.id": "fleetline.pull-reader",  # demanded by the client; never joined
+            "group.id": f"{settings.topic_prefix}pull-reader",  # demanded by the client; never joined
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",  # what retention has taken is gone; the rest is read

@@ -19,10 +19,10 @@ def serve(settings: Settings) -> None:
     """
     import uvicorn
 
+    from fleetline.listening import open_files, tls_context
     from ingress.app import build_app
     from ingress.connection import Connection, sweep
     from ingress.intake import spool_of
-    from ingress.listening import open_files, tls_context
     from ingress.producer import KafkaProducer
     from ingress.rejected import RejectedStore
     from registry.follower import RegistryFollower
@@ -30,7 +30,7 @@ def serve(settings: Settings) -> None:
 
     tls = tls_context(settings)
     open_files()
-    follower = RegistryFollower(settings)
+    follower = RegistryFollower(settings, settings.data_dir / "registry" if settings.spool_max_bytes else None)
 
     async def watch() -> None:
         sweep(server.server_state.connections)

@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fleetline.errors import FleetlineError
+from fleetline.listening import tls_context
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from fleetline.stopping import stop_on_signal, stopped_within
 from ingress.intake import Intake, spool_of
-from ingress.listening import tls_context
 from ingress.metrics import IngressMetrics
 from ingress.websocket import WebSocketSession
 from registry.follower import RegistryFollower

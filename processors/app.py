@@ -9,6 +9,7 @@ import faust
 import yarl
 from faust.serializers.codecs import Codec, register
 
+from fleetline.kafka_security import KafkaSecurity
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from processors.detect import Detection
@@ -58,7 +59,7 @@ def build_app(settings: Settings, view: RegistryView, stages: Collection[str] = 
     app = ProcessorsApp(
         f"{settings.topic_prefix}processors",
         broker=[yarl.URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers.split(",")],
-        broker_credentials=_credentials(settings),
+        broker_credentials=KafkaSecurity.of(settings).faust_credentials(),
         store="memory://",
         datadir=settings.data_dir / "processors",
         topic_disable_leader=True,
@@ -176,19 +177,3 @@ def _is_read(consumer: Any, tp: Any) -> bool:
     end = consumer.highwater(tp)
     read = consumer._read_offset.get(tp)  # noqa: SLF001  Faust has no public name for it
     return not end or (read is not None and read + 1 >= end)
-
-
-def _credentials(settings: Settings) -> Any:
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        return None
-    import ssl
-
-    context = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
-    if settings.kafka_security_protocol == "SSL":
-        return faust.SSLCredentials(context)
-    return faust.SASLCredentials(
-        mechanism=settings.kafka_sasl_mechanism,
-        username=settings.kafka_sasl_username,
-        password=settings.kafka_sasl_password.get_secret_value(),
-        ssl_context=context if settings.kafka_security_protocol == "SASL_SSL" else None,
-    )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from fleetline.kafka_trouble import TroubleHandler
 from fleetline.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def serve(settings: Settings, stages: Collection[str] | None = None) -> None:
     registrar = None if releaser is None else _registrar(settings, follower, releaser)
     for noisy in ("faust", "mode", "aiokafka", "abc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").addHandler(TroubleHandler())
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

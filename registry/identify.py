@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from registry.contents import Contents
-from registry.packing import DeviceRow
+from registry.packing import DIGEST, CredentialRow, DeviceRow
 from registry.tenant import ALIASES, TOKEN_DIGEST, plain_dev_eui
 from schemas.times import now_us
 from sources.contract import Identity
@@ -38,8 +38,13 @@ def identify(
         return _authenticated(contents, tenant, credential_device_id, identities, child)
     named = contents.devices.named
     for identity in identities:
-        kind, value = identity.kind, identity.value
-        device = named(tenant, kind, value) if kind in _AS_WRITTEN else _resolve(contents, tenant, kind, value)
+        kind = identity.kind
+        if kind in _AS_WRITTEN:
+            device = named(tenant, kind, identity.value)
+        elif kind == "dev_eui":
+            device = named(tenant, kind, plain_dev_eui(identity.value))
+        else:
+            device = _resolve(contents, tenant, kind, identity.value)
         if device is not None:
             return _behind(contents, device, child) if child else Identified(device.id, "", False)
     return UNKNOWN
@@ -60,8 +65,14 @@ def compared(kind: str, value: str) -> tuple[str, str]:
     return kind, plain_dev_eui(value) if kind == "dev_eui" else value
 
 
+def tokens(contents: Contents, tenant: int, presented: str) -> list[CredentialRow]:
+    """List the credentials of a tenant's devices with a digest, expired ones included, by id."""
+    rows = contents.credentials.all((DIGEST, presented))
+    return [row for row in rows if row.tenant == tenant and row.is_token]
+
+
 def _token_bearer(contents: Contents, tenant: int, presented: str) -> DeviceRow | None:
-    for row in contents.credentials.all((tenant, TOKEN_DIGEST, presented)):
+    for row in tokens(contents, tenant, presented):
         credential = contents.credential(row)
         if credential is not None and credential.opens_with(presented, now_us()):
             return contents.devices.owned(tenant, credential.device_id)
@@ -94,10 +105,11 @@ def _authenticated(
     if child:
         return _behind(contents, device, child)
     relayed, mismatch = "", False
+    contested = contents.devices.contested
     for identity in identities:
         kind, value = identity.kind, identity.value
         own = kind in _AS_WRITTEN and device.value(kind) == value
-        if own and not contents.devices.is_contested((tenant, kind, value)):
+        if own and not (contested and (tenant, kind, value) in contested):
             continue
         named = _resolve(contents, tenant, kind, value)
         if named is None or named.id in (device_id, relayed):

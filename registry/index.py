@@ -25,7 +25,7 @@ _GONE = 1 << 32
 class Index:
     """Keys to numbers from 1 to 2^32-1, by 42 bits of Python's hash, which is keyed per process: nobody can aim collisions.
 
-    A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken.
+    A slot holds 32 of these bits and the number; 0 is free. At most two of three slots are taken, so a search in vain ends soon.
     """
 
     __slots__ = ("_gone", "_room", "_tables")
@@ -48,15 +48,14 @@ class Index:
         hashed = hash(key)
         table = self._tables[hashed & _SHARD]
         tag = hashed >> _SHARD_BITS & _LOW
-        last = len(table) - 1
-        slot = tag & last
-        while True:
-            entry = table[slot]
+        slot = tag & len(table) - 1
+        entry = table[slot]
+        while entry:
             if entry >> 32 == tag and entry & _LOW:
                 return entry & _LOW
-            if not entry:
-                return 0
-            slot = slot + 1 & last
+            slot = slot + 1 & len(table) - 1
+            entry = table[slot]
+        return 0
 
     def candidates(self, key: Hashable) -> list[int]:
         """List all numbers that may be meant; most often none or one."""

@@ -30,14 +30,14 @@ class SortedIds:
         self._firsts[at] = self._parts[at][0]
 
     def remove(self, id: str) -> None:  # noqa: A002
-        """Remove an id. Raises ValueError when it is not there."""
+        """Remove an id. Raises KeyError when it is not there."""
         at = bisect_right(self._firsts, id) - 1
         if at < 0:
-            raise ValueError(id)
+            raise KeyError(id)
         part = self._parts[at]
         place = bisect_left(part, id)
         if place == len(part) or part[place] != id:
-            raise ValueError(id)
+            raise KeyError(id)
         del part[place]
         if part:
             self._firsts[at] = part[0]

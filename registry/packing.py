@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from registry.model import DEV_EUI, EXTERNAL_ID, Credential, Device, Entry
-from registry.tenant import COMPUTED, DEVICE_SOURCE, TOKEN_DIGEST, plain_dev_eui
+from registry.tenant import COMPUTED, DEVICE_SOURCE, plain_dev_eui
 
 Key: TypeAlias = "str | tuple[int | str, ...]"
 """What a row can be found under: its id; or a claim `(tenant, kind, value)`, `(tenant, gateway id, kind, value)` for a child,
@@ -169,15 +169,16 @@ class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Tell whether the row may be found under a key. Hashes only propose; this decides, the tenant included."""
         if type(key) is str:
             return self.id == key
-        return key in self.claims()
+        return key[1] in self.digests()
 
     def claims(self) -> list[Key]:
         """List all keys the row is to be found under, its id apart."""
-        digests = self.digests()
-        keys: list[Key] = [(DIGEST, digest) for digest in digests]
-        if self.source == DEVICE_SOURCE and self.device_id:
-            keys += [(self.tenant, TOKEN_DIGEST, digest) for digest in digests]
-        return keys
+        return [(DIGEST, digest) for digest in self.digests()]
+
+    @property
+    def is_token(self) -> bool:
+        """Tell whether its secret may stand in a message and name the device (AC-a25)."""
+        return self.source == DEVICE_SOURCE and bool(self.device_id)
 
 
 def credential_row(credential: Credential, tenant: int) -> CredentialRow:
@@ -225,12 +226,11 @@ def _text(digest: bytes) -> str:
 
 
 def check(entry: Entry) -> None:
-    """Raise ValueError when an entry holds a number too large to be packed."""
-    sound = True
+    """Raise ValueError when an entry has no id, or holds a number too large to be packed."""
+    numbers: tuple[int, ...] = ()
     if isinstance(entry, Device):
-        sound = -_LARGEST <= entry.version <= _LARGEST
+        numbers = (entry.version,)
     elif isinstance(entry, Credential):
         numbers = (entry.version, entry.former_until_us, entry.created_us)
-        sound = min(numbers) >= -_LARGEST and max(numbers) <= _LARGEST
-    if not sound:
-        raise ValueError("a number has more than 64 bits")
+    if not entry.id or (numbers and not -_LARGEST <= min(numbers) <= max(numbers) <= _LARGEST):
+        raise ValueError("there is no id, or a number of more than 64 bits")

@@ -90,8 +90,12 @@ class RegistryStore:
                 except Rewound:
                     self._reopen()
                     self._read()
-            except (KafkaException, Rewound) as error:
+            except Rewound as error:
                 self._reopen()
+                raise self._unavailable(str(error)) from error
+            except KafkaException as error:
+                if error.args[0].fatal():  # anything else passes, and what was read stays
+                    self._reopen()
                 raise self._unavailable(_said(error)) from error
             return self._view
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from registry.local_copy import LocalCopy
 from registry.view import RegistryView
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _BATCH = 2_000
 _LOUD = 20
 """So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
+_ANSWER_S = 15.0
+"""For one answer of the broker. The time for reading all of the topic is not for waiting for a broker that is gone."""
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
 
@@ -39,13 +42,17 @@ class TopicReader:
     calmly. `at_end` turns true once the end of every partition has been seen, and stays true.
     """
 
-    def __init__(self, settings: "Settings", view: RegistryView, *, announce: bool = False) -> None:
+    def __init__(
+        self, settings: "Settings", view: RegistryView, *, announce: bool = False, copy: LocalCopy | None = None
+    ) -> None:
+        """`copy` gets every record as it is read, see `registry.local_copy`."""
         from confluent_kafka import Consumer
         from confluent_kafka.admin import AdminClient
 
         self._topic = settings.topics.registry
         self.view = view
         self._announce = announce
+        self._copy = copy
         self.broker_error = ""
         """What the client last said of its connections; empty while all is well."""
         self._waiting: set[int] = set()
@@ -69,7 +76,8 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",  # a vanished offset means another log: it is read again as a whole
                 "isolation.level": "read_committed",  # what a writer gave up is never seen
-                "queued.max.messages.kbytes": 16_384,  # memory; enough to read ahead while entries are applied
+                "queued.max.messages.kbytes": 8_192,  # memory; enough to read ahead while entries are applied, if
+                "fetch.queue.backoff.ms": 10,  # a full queue does not stop it for a second
                 "fetch.wait.max.ms": 100 if announce else 10,
                 "fetch.error.backoff.ms": 50,
                 "topic.metadata.refresh.interval.ms": 2000,
@@ -98,6 +106,8 @@ class TopicReader:
         self._next = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, each, OFFSET_BEGINNING) for each in partitions])
         self._next_question = time.monotonic() + _IDENTITY_S
+        if self._copy is not None:
+            self._copy.begin()
         return True
 
     def _ask(self, timeout: float) -> Any:
@@ -180,6 +190,8 @@ class TopicReader:
                     log.info("registry: %s %.100r", "removed" if value is None else "put", key)
                 self.view.apply(key, value)
             self._next[partition] = offset + 1  # now and not before: other threads take it for what the view shows
+        if self._copy is not None:
+            self._copy.append([(each.key(), each.value()) for each in messages if each.error() is None and each.key()])
         return len(messages)
 
     def _troubled(self, message: Any) -> None:
@@ -216,7 +228,8 @@ class TopicReader:
             self.check_log(wait=True)
         deadline = time.monotonic() + timeout
         for partition in self._next:
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=timeout)
+            asked = TopicPartition(self._topic, partition)
+            _, end = self._consumer.get_watermark_offsets(asked, timeout=min(timeout, _ANSWER_S))
             if end < self._next[partition]:
                 raise Rewound(f"the log ends at {end}, before {self._next[partition]}")
             while partition in self._waiting or self._next[partition] < end:

@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 import msgspec
 
 from registry.contents import Contents
-from registry.identify import UNKNOWN, Identified, compared, identify
+from registry.identify import UNKNOWN, Identified, compared, identify, tokens
 from registry.model import (
     INTEGRATION,
     ApiKey,
@@ -186,7 +186,7 @@ class RegistryView:
         if tenancy is None or not value:
             return ()
         if kind == TOKEN_DIGEST:
-            return tuple(row.id for row in contents.credentials.all((tenancy.number, kind, value)))
+            return tuple(row.id for row in tokens(contents, tenancy.number, value))
         if kind == "id":
             return (value,) if contents.devices.owned(tenancy.number, value) is not None else ()
         kind, value = compared(kind, value)

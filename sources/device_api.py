@@ -27,6 +27,7 @@ def telemetry_reading(source: str, item: Mapping[str, Any], request: Request) ->
     Raises Unreadable: bad_time, bad_child, too_deep, or no_telemetry when nothing could be kept.
     """
     telemetry, beside = telemetry_of(item)
+    _require_telemetry(telemetry)
     reading = Reading(type="telemetry", child=child_of(item), sent_us=time_of(item))
     place(reading, source, telemetry)
     if beside:
@@ -47,6 +48,11 @@ def require_readable(item: Mapping[str, Any]) -> None:
     telemetry, _ = telemetry_of(item)
     child_of(item)
     time_of(item)
+    _require_telemetry(telemetry)
+
+
+def _require_telemetry(telemetry: Mapping[str, Any]) -> None:
+    """Refuse what says nothing; what stands beside `values` is not telemetry."""
     if all(value is None for value in telemetry.values()):
         raise Unreadable("no_telemetry", "there is no telemetry in it")
 

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from quixstreams import Application
+from quixstreams.kafka.configuration import ConnectionConfig
 
 from benchmarks.peers.work import Work
 from fleetline.settings import Settings
@@ -11,7 +12,7 @@ from fleetline.settings import Settings
 settings = Settings()
 work = Work(settings)
 app = Application(
-    broker_address=settings.kafka_bootstrap_servers,
+    broker_address=ConnectionConfig.from_librdkafka_dict(settings.kafka_config(), ignore_extras=True),
     consumer_group=sys.argv[1],
     auto_offset_reset="earliest",
     loglevel="ERROR",

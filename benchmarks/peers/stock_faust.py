@@ -6,6 +6,7 @@ from typing import Any
 import faust
 
 from benchmarks.peers.work import Work
+from fleetline.kafka_security import KafkaSecurity
 from fleetline.settings import Settings
 
 settings = Settings()
@@ -13,6 +14,7 @@ work = Work(settings)
 app = faust.App(
     sys.argv[1],
     broker=f"kafka://{settings.kafka_bootstrap_servers}",
+    broker_credentials=KafkaSecurity.of(settings).faust_credentials(),
     store="memory://",
     value_serializer="raw",
     web_enabled=False,

@@ -1,4 +1,4 @@
-"""`fleetline device`: create and list devices, and print how to connect one."""
+"""`fleetline device`: create, list, show, change, delete and connect devices, and give one its token."""
 
 import shlex
 from pathlib import Path
@@ -6,88 +6,67 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetline.admin import (
-    chosen_tenant,
-    chosen_tenants,
-    common_options,
-    device_row,
-    open_registry,
-    print_json,
-    print_rows,
-    tenant_option,
-)
+from fleetline.admin import chosen_tenant, common_options, device_row, open_registry, print_json, tenant_option
+from fleetline.device_exchange import attach
+from fleetline.managing import devices as managing
+from fleetline.managing.options import of_tenant_option
+from fleetline.managing.tokens import token
 
 if TYPE_CHECKING:
     from fleetline.connectivity.examples import Connection
-
-_COLUMNS = {
-    "id": "id",
-    "name": "name",
-    "external_id": "external id",
-    "dev_eui": "DevEUI",
-    "imei": "IMEI",
-    "serial": "serial",
-    "gateway": "gateway",
-    "parent_id": "parent",
-}
+    from registry.draft import Draft
+    from registry.model import Device
 
 
 @click.group("device")
 def command() -> None:
-    """Create and list devices, and print how to connect one. Changes take effect within a second."""
+    """Create, list, show, change, delete and connect devices, and give one its token. Changes take effect within a second."""
+
+
+for each in (managing.list_devices, managing.show, managing.update, managing.delete, token):
+    command.add_command(each)
+
+
+attach(command)
 
 
 @command.command("create")
 @click.argument("name_argument", metavar="[NAME]", required=False)
 @click.option("--name", "name_option", help="The name, instead of the argument.")
+@click.option("--id", "wanted_id", help="An id of your own, unique in the whole installation [default: a new one].")
 @tenant_option
-@click.option("--external-id", help="Id it has at its senders [default: its id here].")
-@click.option("--dev-eui", help="LoRaWAN DevEUI: 16 hex digits, any case and separators.")
-@click.option("--imei")
-@click.option("--serial", help="Serial number.")
-@click.option("--iccid", help="Of its SIM card.")
-@click.option("--custom1")
-@click.option("--custom2")
-@click.option("--custom3")
+@managing.id_options
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A further attribute; may be repeated.")
 @click.option("--gateway", is_flag=True, help="It relays what other devices send.")
 @click.option("--parent", metavar="ID|NAME", help="The gateway it stands behind.")
 @common_options
 def create(
     name_argument: str | None,
     name_option: str | None,
+    wanted_id: str | None,
     tenant: str | None,
-    external_id: str | None,
-    dev_eui: str | None,
-    imei: str | None,
-    serial: str | None,
-    iccid: str | None,
-    custom1: str | None,
-    custom2: str | None,
-    custom3: str | None,
+    given: tuple[str, ...],
     gateway: bool,
     parent: str | None,
     data: Path | None,
     as_json: bool,
+    **ids: str | None,
 ) -> None:
-    """Create a device. Every id given is one its messages are recognised by."""
+    """Create a device. Every id given is one its messages are recognised by."""  # fmt: skip
     name = name_option if name_argument is None else name_argument
     if name is None or (name_option is not None and name_argument is not None):
         raise click.UsageError("give the name once: fleetline device create NAME")
+    attributes = {key: value or "" for key, value in managing.given_attributes(ids, given).items()}
     with open_registry(data) as (_, store):
-        made = store.create_device(
-            chosen_tenant(store.view, tenant),
-            name,
-            external_id=external_id,
-            dev_eui=dev_eui,
-            imei=imei,
-            serial=serial,
-            iccid=iccid,
-            custom1=custom1,
-            custom2=custom2,
-            custom3=custom3,
-            gateway=gateway,
-            parent=parent,
-        )
+        from registry.rules.devices import create_device
+
+        owner = chosen_tenant(store.view, tenant)
+
+        def plan(draft: "Draft") -> "Device":
+            standing = draft.current(owner, None)
+            return create_device(draft, standing, name, attributes, gateway=gateway, parent=parent, wanted_id=wanted_id)
+
+        made = store.change(plan)
     if as_json:
         print_json(device_row(made))
         return
@@ -95,23 +74,9 @@ def create(
     click.echo(f"next: fleetline device connect {shlex.quote(made.id)} --rotate", err=True)
 
 
-@command.command("list")
-@tenant_option
-@common_options
-def list_all(tenant: str | None, data: Path | None, as_json: bool) -> None:
-    """List the devices of one tenant, or of all."""
-    with open_registry(data) as (_, store):
-        view = store.view
-        rows = [device_row(device) for owner in chosen_tenants(view, tenant) for device in view.devices(owner.id)]
-    if as_json:
-        print_json(rows)
-        return
-    print_rows(rows, _COLUMNS, nothing="no devices")
-
-
 @command.command("connect")
 @click.argument("wanted", metavar="DEVICE")
-@tenant_option
+@of_tenant_option
 @click.option("--source", default="device", show_default=True, help="The sender's kind, e.g. autopi.")
 @click.option("--rotate", is_flag=True, help="Make its first token, or a new one; the former opens for a day more.")
 @click.option("--ca", metavar="FILE", default="", help="Certificate of your own CA, for the commands that are printed.")
@@ -131,13 +96,11 @@ def connect(
         from fleetline.connectivity.examples import connection
         from fleetline.connectivity.recipient import recipient_of
         from fleetline.connectivity.tokens import has_secret, rotate_token
-        from registry.rules.devices import find_device
+        from fleetline.managing.finding import find_device
         from sources.catalog import load_source
 
         declared = load_source(source)
-        device = store.view.device(wanted) if tenant is None else None
-        if device is None:
-            device = find_device(store.view, chosen_tenant(store.view, tenant), wanted)
+        device = find_device(store.view, tenant, wanted)
         secret = rotate_token(store, declared, device) if rotate else None
         found = connection(
             settings,

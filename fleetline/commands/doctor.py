@@ -6,7 +6,10 @@ import click
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def command(as_json: bool) -> None:
-    """Check what the local stack needs. Exit status 1 when something needed is missing."""
+    """Check what the local stack needs. Exit status 1 when something needed is missing.
+
+    With KAFKA_BOOTSTRAP_SERVERS it also checks that those brokers let us in, and says why when they do not.
+    """
     from fleetline.local.checks import run_checks
 
     checks = run_checks()

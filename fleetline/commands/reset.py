@@ -14,9 +14,9 @@ def command(data: Path | None, yes: bool) -> None:
     import shutil
 
     from fleetline.errors import FleetlineError
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
-    folder = data or Settings().data_dir
+    folder = data or settings_of_environment().data_dir
     if not folder.exists():
         click.echo(f"{folder} does not exist; nothing to remove")
         return

@@ -1,14 +1,23 @@
 """`fleetline serve`: run one component, as a container would."""
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from fleetline.errors import FleetlineError
+
+if TYPE_CHECKING:
+    from fleetline.settings import Settings
+
+_WITHOUT_KAFKA_S = 3.0
 
 SERVERS = {
     "ingress": "ingress.server",
     "mqtt": "ingress.mqtt.server",
     "websocket": "ingress.websocket_server",
+    "admin": "admin.server",
     "processors": "processors.worker",
     "clickhouse": "sinks.clickhouse.server",
     "delivery": "sinks.delivery.worker",
@@ -42,6 +51,7 @@ def command(component: str) -> None:
     ingress      takes requests over HTTP and makes them durable (port: FLEETLINE_INGRESS_PORT)
     mqtt         takes messages over MQTT 3.1.1 and 5 (port: FLEETLINE_MQTT_PORT; TLS with FLEETLINE_TLS_CERTIFICATE)
     websocket    takes devices' frames over WebSocket (port: FLEETLINE_WEBSOCKET_PORT)
+    admin        the admin API: tenants, devices, keys over HTTP (port: FLEETLINE_ADMIN_PORT; first key: FLEETLINE_ADMIN_TOKEN)
     processors   the Faust worker: normalize, identify, detect, route; releases what waited for an unknown device
     clickhouse   loads telemetry, events, unmapped, quarantine and the delivery log into ClickHouse, exactly once
     delivery     posts events to webhooks
@@ -55,8 +65,20 @@ def command(component: str) -> None:
 
     settings = settings_of_environment()
     serve = _server(component)
-    ensure_topics(settings, timeout_s=120.0)
+    alone = _may_start_without_kafka(component, settings)
+    try:
+        ensure_topics(settings, timeout_s=_WITHOUT_KAFKA_S if alone else 120.0, patient=not alone)
+    except FleetlineError as error:
+        if not alone:
+            raise
+        logging.getLogger(__name__).warning("%s; starting without it, on the local copy of the registry", error.message)
     serve(settings)
+
+
+def _may_start_without_kafka(component: str, settings: "Settings") -> bool:
+    """Tell whether a component can do its work alone for a while: the front door, with a spool and a local registry."""
+    copies = settings.data_dir / "registry"
+    return component == "ingress" and settings.spool_max_bytes > 0 and any(copies.glob("*.copy"))
 
 
 def _server(component: str) -> Callable[[Any], None]:

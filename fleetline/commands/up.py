@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--ingress-port", type=int, help="[default: 8080, or FLEETLINE_INGRESS_PORT]")
 @click.option("--mqtt-port", type=int, help="[default: 1883, or FLEETLINE_MQTT_PORT]")
 @click.option("--websocket-port", type=int, help="[default: 8082, or FLEETLINE_WEBSOCKET_PORT]")
+@click.option("--admin-port", type=int, help="[default: 8081, or FLEETLINE_ADMIN_PORT]")
 @click.option("--kafka-port", type=int, help="[default: 9092, or FLEETLINE_KAFKA_PORT]")
 @click.option("--clickhouse-port", type=int, help="[default: 8123, or FLEETLINE_CLICKHOUSE_PORT]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the addresses once all is ready.")
@@ -27,11 +28,12 @@ def command(
     ingress_port: int | None,
     mqtt_port: int | None,
     websocket_port: int | None,
+    admin_port: int | None,
     kafka_port: int | None,
     clickhouse_port: int | None,
     as_json: bool,
 ) -> None:
-    """Start Kafka, ClickHouse, the doors (HTTP, MQTT, WebSocket), processors, loader and delivery; stop them all on Ctrl-C.
+    """Start Kafka, ClickHouse, the doors (HTTP, MQTT, WebSocket), admin API, processors, loader, delivery; stop all on Ctrl-C.
 
     Kafka or ClickHouse named by KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL is used instead of a local one. The first start
     fetches the broker; later ones need no network. Logs are in DATA/logs; `fleetline reset` removes the state.
@@ -45,17 +47,20 @@ def command(
 
     from fleetline.local.stack import Stack
     from fleetline.local.table import health_table
-    from fleetline.settings import Settings
+    from fleetline.local_settings import settings_of_environment
 
     given = {
         "data_dir": data,
         "ingress_port": ingress_port,
         "mqtt_port": mqtt_port,
         "websocket_port": websocket_port,
+        "admin_port": admin_port,
         "kafka_port": kafka_port,
         "clickhouse_port": clickhouse_port,
     }
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = settings_of_environment().model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
     console = Console(stderr=as_json)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -27,12 +27,20 @@ class Example(msgspec.Struct, frozen=True):
     shell: str = SHELL
     note: str = ""
 
+    def __repr__(self) -> str:
+        """Leave out the command: the secret may stand in it."""
+        return f"Example({self.title!r})"
+
 
 class Field(msgspec.Struct, frozen=True):
     """A value to enter at the sender."""
 
     where: str
     value: str
+
+    def __repr__(self) -> str:
+        """Leave out the value: it may be the secret."""
+        return f"Field({self.where!r})"
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -59,6 +67,10 @@ class Connection(msgspec.Struct, frozen=True):
     examples: list[Example]
     setup: list[Field]
     webhooks: list[Webhook]
+
+    def __repr__(self) -> str:
+        """Leave out the secret and what holds it."""
+        return f"Connection({self.source!r})"
 
 
 def connects_itself(source: Source) -> bool:

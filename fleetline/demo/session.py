@@ -13,6 +13,7 @@ from fleetline.demo.report import show_account, show_quarantine, show_rows, show
 from fleetline.demo.run import Account, canonical_rows, close_account, post_all, quarantined_rows, settle, wait_accepted
 from fleetline.local.stack import Stack, with_free_ports
 from fleetline.local.table import health_table
+from fleetline.local_settings import settings_of_environment
 from fleetline.settings import Settings
 from registry.store import RegistryStore
 from sinks.clickhouse.connection import connect
@@ -25,7 +26,7 @@ async def run_demo(data: Path | None, *, keep: bool, as_json: bool) -> bool:
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console = Console(stderr=as_json, width=_WIDTH_OF_A_LOG)
-    base = Settings()
+    base = settings_of_environment()
     settings = with_free_ports(base.model_copy(update={"data_dir": data or base.data_dir}), only_taken=True)
     with Stack(settings, notify=console.print) as stack:
         async with listening() as receiver:

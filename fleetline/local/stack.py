@@ -21,9 +21,12 @@ from fleetline.local.clickhouse import LocalClickHouse
 from fleetline.local.health import heartbeat_file, is_alive
 from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import Child, free_port, is_listening, require_free
+from fleetline.local_settings import is_set
 from fleetline.settings import DOORS, Settings
 
-_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws"}
+_SCHEMES = {"ingress": "http", "mqtt": "mqtt", "websocket": "ws", "admin": "http"}
+_PROBED = ("ingress", "admin")
+"""Components that are asked over HTTP whether they are ready, at the port they serve."""
 COMPONENTS = (*DOORS, "processors", "clickhouse", "delivery")
 """In the order they are stopped: intake first, so that what is on the road arrives."""
 READY_TIMEOUT_S = 90.0
@@ -56,8 +59,8 @@ class Stack:
         self._notify = notify
         self._cancelled = cancelled or threading.Event()
         self._components = tuple(components)
-        self._own_kafka = not os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        self._own_clickhouse = not os.environ.get("CLICKHOUSE_URL")
+        self._own_kafka = not is_set("KAFKA_BOOTSTRAP_SERVERS")
+        self._own_clickhouse = not is_set("CLICKHOUSE_URL")
         update: dict[str, Any] = {"data_dir": settings.data_dir.absolute()}
         if self._own_kafka:
             update["kafka_bootstrap_servers"] = f"127.0.0.1:{settings.kafka_port}"
@@ -76,7 +79,7 @@ class Stack:
         return f"http://127.0.0.1:{self.settings.ingress_port}"
 
     def door_urls(self) -> dict[str, str]:
-        """Return where senders connect, by component."""
+        """Return where the components that listen do so."""
         secure = "s" if self.settings.tls_certificate else ""
         ports = self.settings.door_ports()
         return {name: f"{_SCHEMES[name]}{secure}://127.0.0.1:{port}" for name, port in ports.items()}
@@ -94,6 +97,11 @@ class Stack:
 
     def start(self) -> None:
         """Start everything and wait until all of it is ready. Raises FleetlineError with the log of what failed."""
+        if self._own_kafka and self.settings.kafka_security_protocol != "PLAINTEXT":
+            raise FleetlineError(
+                f"FLEETLINE_KAFKA_SECURITY_PROTOCOL is {self.settings.kafka_security_protocol}, but the broker started here "
+                "speaks PLAINTEXT: name yours with KAFKA_BOOTSTRAP_SERVERS, or unset the FLEETLINE_KAFKA_* of that one"
+            )
         self._take_lock()
         for name, port in self._doors().items():
             option = f"--{name}-port or FLEETLINE_{name.upper()}_PORT"
@@ -149,11 +157,12 @@ class Stack:
         self._children[name].wait_for(lambda: self.is_ready(name), READY_TIMEOUT_S)
 
     def is_ready(self, name: str) -> bool:
-        """Tell whether a component works: the ingress by its probe, the others by their progress."""
-        if name != "ingress":
+        """Tell whether a component works: the HTTP servers by their probe, the others by their progress."""
+        if name not in _PROBED:
             return self._children[name].is_running and is_alive(self.settings, name)
+        url = f"http://127.0.0.1:{self.settings.door_ports()[name]}/readyz"
         try:
-            with urllib.request.urlopen(f"{self.ingress_url}/readyz", timeout=2) as response:
+            with urllib.request.urlopen(url, timeout=2) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -187,7 +196,7 @@ class Stack:
 
     def _address(self, name: str) -> str:
         url = self.door_urls().get(name, "")
-        return f"{url}/in/<source>" if name == "ingress" else url
+        return url + {"ingress": "/in/<source>", "admin": "/docs"}.get(name, "")
 
     def urls(self) -> dict[str, str]:
         """List what listens where."""
@@ -228,6 +237,8 @@ class Stack:
         return {
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": settings.clickhouse_url,
+            "CLICKHOUSE_URL_FILE": "",  # read already
+            "FLEETLINE_CLICKHOUSE_URL_FILE": "",
             "FLEETLINE_DATA": str(settings.data_dir),
             **{f"FLEETLINE_{name.upper()}_PORT": str(port) for name, port in settings.door_ports().items()},
             "FLEETLINE_TOPIC_PREFIX": settings.topic_prefix,

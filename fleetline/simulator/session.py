@@ -14,8 +14,7 @@ from rich.console import Console
 
 from fleetline.errors import FleetlineError
 from fleetline.local.stack import Stack, with_free_ports
-from fleetline.local_settings import load_settings
-from fleetline.settings import Settings
+from fleetline.local_settings import load_settings, settings_of_environment
 from fleetline.simulator.catalog import chosen_profiles
 from fleetline.simulator.doors import COMPONENTS, Urls
 from fleetline.simulator.faults import Fault
@@ -40,7 +39,7 @@ def simulate(options: Options) -> bool:
     if options.url:
         return _against_running(options, profiles, console)
     with _state_folder(options.data) as (folder, done):
-        base = Settings().model_copy(update={"data_dir": folder})
+        base = settings_of_environment().model_copy(update={"data_dir": folder})
         _refuse_foreign_broker(options)
         with Stack(with_free_ports(base), notify=console.print) as stack:
             doors = stack.door_urls()

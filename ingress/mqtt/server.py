@@ -8,10 +8,10 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 from fleetline.errors import PortTaken
+from fleetline.listening import open_files, tls_context
 from fleetline.local.health import Heartbeat
 from fleetline.settings import Settings
 from fleetline.stopping import stop_on_signal, stopped_within
-from ingress.listening import open_files, tls_context
 from ingress.metrics import IngressMetrics
 from ingress.mqtt.gate import Gate
 from ingress.mqtt.house import Phase, Seated

@@ -24,6 +24,7 @@ from schemas.ids import new_id
 from sources.catalog import load_sources, source_names
 from sources.contract import Request
 from sources.samples import load_samples, route_parts
+from tests.support import until
 
 pytestmark = pytest.mark.stack
 
@@ -85,7 +86,7 @@ def tenant(settings: Settings) -> dict[str, Any]:
 
 
 def test_a_tenant_is_created_and_listed(tenant: dict[str, Any]) -> None:
-    assert said("tenant", "list") == [{"id": tenant["id"], "name": "Acme", "devices": 0}]
+    assert said("tenant", "list") == [{"id": tenant["id"], "name": "Acme", "version": 1, "devices": 0}]
     listed = run("tenant", "list").output
     assert tenant["id"] in listed
     assert "Acme" in listed
@@ -174,7 +175,7 @@ def test_a_secret_opens_its_source_until_it_is_revoked(tenant: dict[str, Any], f
     found = follower.view.credential_for("flespi", False, made["secret"])
     assert found is not None
     assert (found.id, found.device_id) == (made["id"], device["id"])
-    assert said("credential", "list") == [{key: made[key] for key in ("id", "tenant_id", "source", "device_id")}]
+    assert said("credential", "list") == [{key: made[key] for key in made if key not in ("secret", "curl")}]
     assert said("credential", "revoke", made["id"]) == {"id": made["id"], "revoked": True}
     time.sleep(1)
     assert follower.view.credential_for("flespi", False, made["secret"]) is None
@@ -212,13 +213,21 @@ def test_the_line_to_paste_is_a_request_the_source_takes(tenant: dict[str, Any],
         assert request.query[declared.tenant_query] == tenant["id"]
 
 
-def test_a_new_tenant_secret_replaces_the_former_and_names_its_urls(
+def test_a_new_tenant_secret_opens_beside_the_former_unless_that_ends_at_once(
     tenant: dict[str, Any], follower: RegistryFollower
 ) -> None:
-    former, present = said("tenant", "secret"), said("tenant", "secret", "Acme")
-    time.sleep(1)
-    assert follower.view.credential_for("chirpstack", True, former["secret"]) is None
-    assert follower.view.credential_for("chirpstack", True, present["secret"]) is not None
+    # AC-b07
+    first, former = said("tenant", "secret"), said("tenant", "secret", "Acme")
+
+    def opens(made: dict[str, Any]) -> bool:
+        return follower.view.credential_for("chirpstack", True, made["secret"]) is not None
+
+    until(lambda: opens(former), 5, "the new secret opens")
+    assert opens(first)
+    present = said("tenant", "secret", "Acme", "--overlap", "0")
+    until(lambda: opens(present), 5, "the newest secret opens")
+    assert not opens(first)
+    assert not opens(former)
     opened = {name for name, source in load_sources().items() if source.tenant_secret}
     assert {each["source"] for each in present["urls"]} == opened
     for each in present["urls"]:

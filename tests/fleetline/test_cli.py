@@ -51,10 +51,12 @@ def test_help_lists_every_command_at_once() -> None:
     shown = fleetline("--help").stdout.decode()
     for path in COMMANDS.glob("*.py"):
         if path.stem != "__init__":
-            assert f"\n  {path.stem} " in shown
+            assert f"\n  {path.stem.replace('_', '-')} " in shown
 
 
-@pytest.mark.parametrize("command", [path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__"])
+@pytest.mark.parametrize(
+    "command", [path.stem.replace("_", "-") for path in COMMANDS.glob("*.py") if path.stem != "__init__"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     done = fleetline(command, "--help")
     assert done.returncode == 0, done.stderr

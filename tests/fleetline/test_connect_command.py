@@ -103,8 +103,10 @@ def test_what_is_printed_for_people_holds_every_command(device: dict[str, Any]) 
     assert "device token: " in printed
 
 
-def test_a_device_is_found_by_its_id_whoevers_it_is(device: dict[str, Any]) -> None:
+def test_a_device_is_found_whoevers_it_is_unless_its_name_is_anothers_too(device: dict[str, Any]) -> None:
     said("tenant", "create", "Beta")
+    assert said("device", "connect", "Van")["device"]["id"] == device["id"]
+    said("device", "create", "Van", "--tenant", "Beta")
     assert said("device", "connect", device["id"])["device"]["id"] == device["id"]
     assert "--tenant" in run("device", "connect", "Van").output
     assert said("device", "connect", "Van", "--tenant", "Acme")["device"]["id"] == device["id"]

@@ -176,6 +176,7 @@ def test_without_the_secret_the_examples_hold_a_variable_and_say_how_to_get_one(
             assert SECRET not in each.command
     known = connection(Settings(), declared, DEVICE, "s3cret")
     assert all("s3cret" in each.command and VARIABLE not in each.command for each in known.examples)
+    assert "s3cret" not in repr((known, known.examples, known.setup))
 
 
 def test_an_example_that_will_wait_for_its_device_says_so() -> None:

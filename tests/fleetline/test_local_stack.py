@@ -158,7 +158,7 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         urls = orjson.loads(process.stdout.readline())
         ready = time.monotonic() - started
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 8
+        assert len(children) == 9
         second = subprocess.run(command, capture_output=True, env=clean, check=False)
         assert (second.returncode, b"another stack runs" in second.stderr) == (1, True)
         reset = [sys.executable, "-m", "fleetline", "reset", "--yes", "--data", str(settings.data_dir)]
@@ -168,6 +168,7 @@ def test_up_starts_everything_and_leaves_nothing(tmp_path: Path) -> None:
         assert process.wait(30) == 0
     assert urls["ingress"].endswith(str(settings.ingress_port))
     assert urls["mqtt"] == f"mqtt://127.0.0.1:{settings.mqtt_port}"
+    assert urls["admin"] == f"http://127.0.0.1:{settings.admin_port}"
     assert urls["websocket"] == f"ws://127.0.0.1:{settings.websocket_port}"
     assert ready < 40  # the figure on an idle machine is in benchmarks/RESULTS.md
     assert not [child for child in children if child.is_running()]

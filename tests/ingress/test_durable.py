@@ -194,3 +194,40 @@ def test_who_never_sends_again_is_spooled_through_a_kill_of_broker_and_ingress(
         assert event(30) == 200
         until(lambda: not spooled(settings), 20, "the spool is replayed")
     assert stored(settings, "biketrax") == {b"%d" % number for number in range(31)}
+
+
+def test_a_door_started_while_kafka_is_away_knows_its_senders_from_the_local_copy_and_spools(
+    broker: tuple[Settings, LocalKafka],
+) -> None:
+    settings, kafka = broker
+    with RegistryStore(settings) as store:
+        tenant = store.create_tenant("T")
+        flespi, biketrax = (store.create_credential(tenant, source)[1] for source in ("flespi", "biketrax"))
+
+        def event(secret: str, number: int) -> int:
+            url = f"http://127.0.0.1:{settings.ingress_port}/in/biketrax"
+            request = urllib.request.Request(url, data=b"%d" % number, headers={"Authorization": secret})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        with door(settings, flespi) as process:
+            assert event(biketrax, 0) == 200
+            _, later = store.create_credential(tenant, "biketrax")
+            until(lambda: event(later, 1) == 200, 5)
+            process.kill()
+        kafka.kill()
+        process = child(settings, "ingress", "-m", "fleetline", "serve", "ingress")
+        process._environment["FLEETLINE_INGRESS_PORT"] = str(settings.ingress_port)
+        with running(process):
+            until(lambda: "spooled" in readiness(settings), 40, process.log_tail())
+            assert [event(biketrax, 2), event(later, 3), event("a stranger's", 4)] == [200, 200, 401]
+            assert post(settings, flespi, b"away")[0] == 503
+            kafka.start()
+            kafka.wait_ready()
+            until(lambda: not spooled(settings), 30, process.log_tail())
+            _, last = store.create_credential(tenant, "biketrax")
+            until(lambda: event(last, 5) == 200, 10, process.log_tail())
+    assert stored(settings, "biketrax") == {b"%d" % number for number in (0, 1, 2, 3, 5)}

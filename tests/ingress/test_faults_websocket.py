@@ -13,8 +13,8 @@ from websockets.asyncio.server import Server
 from websockets.exceptions import ConnectionClosed
 
 from fleetline.errors import FleetlineError
+from fleetline.listening import tls_context
 from fleetline.settings import Settings
-from ingress.listening import tls_context
 from ingress.server import serve
 from ingress.websocket_server import UNREAD_BYTES, sweep
 from tests.ingress.test_digital_matter_door import certificate

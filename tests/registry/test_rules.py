@@ -1,5 +1,8 @@
 """What may enter the registry, and what is refused with a reason."""
 
+import sys
+import unicodedata
+
 import msgspec
 import pytest
 
@@ -27,6 +30,7 @@ from registry.rules.access import (
 from registry.rules.devices import change_device, create_device, find_device, remove_device
 from registry.rules.places import check_area, check_psk, create_destination
 from registry.rules.tenants import change_settings, create_tenant, find_tenant, integration_secret, remove_tenant
+from registry.rules.texts import has_control
 from registry.secrets import digest
 from registry.view import RegistryView, entry_key
 from sources.catalog import source_names
@@ -371,3 +375,8 @@ def test_what_is_no_area_is_refused(area: Circle | Polygon) -> None:
         check_area(area)
     check_area(Polygon((SQUARE,)))
     check_area(Circle(52.5, 13.4, 50))
+
+
+def test_control_characters_are_those_unicode_calls_so_and_lone_surrogates() -> None:
+    found = {code for code in range(sys.maxunicode + 1) if has_control(chr(code))}
+    assert found == {code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cs")}

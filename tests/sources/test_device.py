@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.times import format_us
@@ -380,6 +380,7 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(body=JSON, path=st.sampled_from([SINGLE, BATCH, *TOPICS]))
+@example(body={"values": {}, "ts": None, "telemetry": []}, path=SINGLE)
 def test_what_is_accepted_alone_is_a_record_and_what_is_refused_is_none(body: Any, path: str) -> None:
     outcome = made(body, path=path)
     assert not any(isinstance(each, Defect) and each.reason == "normalizer_error" for each in outcome)
