@@ -49,7 +49,7 @@ def open_registry(data: Path | None) -> Iterator[tuple["Settings", "RegistryStor
         with RegistryStore(settings, actor=whoever_runs_this()) as store:
             yield settings, store
     except RegistryUnavailable as error:
-        from fleetline.kafka_trouble import why_refused
+        from fleetline.kafka_reach import why_refused
 
         raise FleetlineError(why_refused(settings) or str(error)) from error
     except RegistryError as error:
@@ -161,7 +161,7 @@ def credential_row(credential: "Credential") -> dict[str, Any]:
         "tenant_id": credential.tenant_id,
         "source": credential.source,
         "device_id": credential.device_id or None,
-        "name": credential.name or None,
+        "name": credential.name,
         "created_at": moment(credential.created_us),
         "former_until": moment(credential.former_until_us),
         "version": credential.version,
@@ -173,7 +173,7 @@ def destination_row(destination: "Destination") -> dict[str, Any]:
     return {
         "id": destination.id,
         "tenant_id": destination.tenant_id,
-        "name": destination.name or None,
+        "name": destination.name,
         "kind": destination.kind,
         "url": destination.url,
         "types": list(destination.types),
@@ -184,15 +184,19 @@ def destination_row(destination: "Destination") -> dict[str, Any]:
 
 
 def geofence_row(fence: "Geofence") -> dict[str, Any]:
-    """Show a geofence, its area as GeoJSON."""
-    from fleetline.managing.geojson import geometry_of
+    """Show a geofence."""
+    from registry.model import Circle
 
+    area = fence.area
+    if isinstance(area, Circle):
+        shape = {"type": "Circle", "latitude": area.latitude, "longitude": area.longitude, "radius_m": area.radius_m}
+    else:
+        shape = {"type": "Polygon", "coordinates": area.coordinates}
     return {
         "id": fence.id,
         "tenant_id": fence.tenant_id,
         "name": fence.name,
-        "geometry": geometry_of(fence.area),
-        "radius_m": getattr(fence.area, "radius_m", None),
+        "area": shape,
         "attributes": fence.attributes,
         "version": fence.version,
     }

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import KafkaRefused, Listener, kafka_trouble
+from fleetline.kafka_reach import KafkaRefused, Listener
+from fleetline.kafka_trouble import kafka_trouble
 from fleetline.settings import Settings
 from registry.topic import TOPIC_CONFIG
 from schemas.topics import RETRY_TIERS

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import Listener
+from fleetline.kafka_reach import Listener
 from fleetline.settings import Settings
 from schemas.records import MARKER, UnknownSchema, event_reader, telemetry_reader
 from schemas.times import format_us
@@ -25,6 +25,7 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
 
     listener = Listener(settings)
     config = {**settings.kafka_config(), "group.id": f"{settings.topic_prefix}tail", "enable.auto.commit": False}
+    config["enable.partition.eof"] = True
     consumer = Consumer({**config, "log_level": 2, "error_cb": listener})
     try:
         known = listener.metadata(consumer, 5).topics
@@ -38,38 +39,50 @@ def follow_topic(settings: Settings, name: str, last: int | None, *, follow: boo
         for partition in known[topic].partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)
             ends[partition] = high
-            start.append(TopicPartition(topic, partition, low if last is None else max(low, high - last)))
+            back = 0 if last is None else last * _offsets_a_record(settings, topic)
+            start.append(TopicPartition(topic, partition, low if last is None else max(low, high - back)))
         consumer.assign(start)
         backlog = _backlog(consumer, start, ends)
         backlog.sort(key=lambda message: message.timestamp()[1])
         for message in backlog if last is None else backlog[len(backlog) - last :] if last else []:
-            yield _decoded(message)
+            yield _decoded(message, settings.topics.registry)
         while follow:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:
-                yield _decoded(message)
+                yield _decoded(message, settings.topics.registry)
     finally:
         consumer.close()
 
 
+def _offsets_a_record(settings: Settings, topic: str) -> int:
+    """Return how many offsets a record may take: where each change is a transaction, another one marks its end."""
+    return 2 if topic in {settings.topics.registry, settings.topics.audit} else 1
+
+
 def _backlog(consumer: Any, start: list[Any], ends: dict[int, int]) -> list[Any]:
+    """Read to the ends; the last offsets may be no records but marks of transactions, which only the end of the log shows."""
+    from confluent_kafka import KafkaError
+
     waiting = {tp.partition for tp in start if tp.offset < ends[tp.partition]}
     messages: list[Any] = []
     idle = 0
     while waiting and idle < 20:
         message = consumer.poll(0.25)
-        if message is None or message.error() is not None:
-            idle += 1
-            continue
-        idle = 0
-        messages.append(message)
-        if message.offset() + 1 >= ends[message.partition()]:
+        if message is not None and message.error() is None:
+            idle = 0
+            messages.append(message)
+            if message.offset() + 1 >= ends[message.partition()]:
+                waiting.discard(message.partition())
+        elif message is not None and message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
             waiting.discard(message.partition())
+        else:
+            idle += 1
     return messages
 
 
-def _decoded(message: Any) -> dict[str, Any]:
+def _decoded(message: Any, registry: str) -> dict[str, Any]:
     headers = {name: str(value or b"", "utf-8", "replace") for name, value in message.headers() or ()}
+    value = _value(message.value())
     return {
         "topic": message.topic(),
         "partition": message.partition(),
@@ -77,7 +90,7 @@ def _decoded(message: Any) -> dict[str, Any]:
         "written_at": format_us(message.timestamp()[1] * 1000),
         "key": str(message.key() or b"", "utf-8", "replace"),
         **({"headers": headers} if headers else {}),
-        "value": _value(message.value()),
+        "value": _without_secrets(value) if message.topic() == registry else value,
     }
 
 
@@ -93,6 +106,17 @@ def _value(value: bytes | None) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         return repr(value[:_EXCERPT])
+
+
+def _without_secrets(value: Any) -> Any:
+    """Leave out of the registry's objects what its audit trail leaves out: digests can be tried out."""
+    from registry.audit import SET
+    from registry.model import Entry
+
+    hidden = {name for kind in get_args(Entry) for name in getattr(kind, "SECRETS", ())}
+    if not isinstance(value, dict):
+        return value
+    return {name: SET if name in hidden and each else each for name, each in value.items()}
 
 
 def show(record: dict[str, Any], *, as_json: bool) -> str:

@@ -5,7 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import Listener, kafka_trouble
+from fleetline.kafka_reach import Listener
+from fleetline.kafka_trouble import kafka_trouble
 from fleetline.settings import Settings
 from schemas.times import format_us
 

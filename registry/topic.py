@@ -26,8 +26,8 @@ _BATCH = 2_000
 _LOUD = 20
 """So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
-_SILENCE_S = 10.0
-"""How long a broker that says nothing is waited for, whatever time there is for a long topic."""
+_ANSWER_S = 15.0
+"""For one answer of the broker, and between records. The time for reading all of the topic is not for waiting for a broker that is gone."""
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
 
@@ -234,14 +234,14 @@ class TopicReader:
         deadline = time.monotonic() + timeout
         for partition in self._next:
             asked = TopicPartition(self._topic, partition)
-            _, end = self._consumer.get_watermark_offsets(asked, timeout=min(timeout, _SILENCE_S))
+            _, end = self._consumer.get_watermark_offsets(asked, timeout=min(timeout, _ANSWER_S))
             if end < self._next[partition]:
                 raise Rewound(f"the log ends at {end}, before {self._next[partition]}")
             came = time.monotonic()
             while partition in self._waiting or self._next[partition] < end:
                 if self.step(0.1):
                     came = time.monotonic()
-                if time.monotonic() > min(deadline, came + _SILENCE_S):
+                if time.monotonic() > min(deadline, came + _ANSWER_S):
                     return False
         return True
 

@@ -125,15 +125,15 @@ def _say(made: "Geofence", *, as_json: bool) -> None:
     if as_json:
         print_json(row)
         return
-    click.echo(f"geofence {made.name} ({made.id}): {_described(row)}; version {made.version}")
+    click.echo(f"geofence {made.name} ({made.id}): {_described(row['area'])}; version {made.version}")
 
 
-def _described(row: dict[str, Any]) -> str:
-    coordinates = row["geometry"]["coordinates"]
-    if row["radius_m"] is not None:
-        return f"{row['radius_m']:g} m around {coordinates[1]:g}, {coordinates[0]:g}"
-    holes = f", {len(coordinates) - 1} cut out" if len(coordinates) > 1 else ""
-    return f"polygon of {len(coordinates[0]) - 1} points{holes}"
+def _described(area: dict[str, Any]) -> str:
+    if area["type"] == "Circle":
+        return f"{area['radius_m']:g} m around {area['latitude']:g}, {area['longitude']:g}"
+    rings = area["coordinates"]
+    holes = f", {len(rings) - 1} cut out" if len(rings) > 1 else ""
+    return f"polygon of {len(rings[0]) - 1} points{holes}"
 
 
 @command.command("list")
@@ -150,7 +150,11 @@ def list_all(tenant: str | None, data: Path | None, as_json: bool) -> None:
         print_json(rows)
         return
     shown = [
-        {**row, "area": _described(row), "attributes": [f"{key}={value}" for key, value in row["attributes"].items()]}
+        {
+            **row,
+            "area": _described(row["area"]),
+            "attributes": [f"{key}={value}" for key, value in row["attributes"].items()],
+        }
         for row in rows
     ]
     print_rows(shown, _COLUMNS, nothing="no geofences")

@@ -13,7 +13,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="State folder of the local stack.")
 def command(topic: str, last: int, from_beginning: bool, follow: bool, as_json: bool, data: Path | None) -> None:
-    """Show the records of TOPIC: telemetry (default), events, raw.SOURCE, quarantine, unmapped, deliveries or registry.
+    """Show the records of TOPIC: telemetry (default), events, raw.SOURCE, quarantine, unmapped, deliveries, registry or audit.
 
     \b
     fleetline tail events

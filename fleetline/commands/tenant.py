@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group("tenant")
 def command() -> None:
-    """Create, list, show, rename and delete tenants; give one a webhook secret and settings. Takes effect within a second."""
+    """Create, list, show, rename, delete tenants; their webhook secrets and settings. Changes take effect within a second."""
 
 
 @command.command("create")
@@ -162,11 +162,14 @@ def delete(tenant: str, yes: bool, version: int | None, data: Path | None, as_js
 @command.command("secret")
 @click.argument("tenant", required=False)
 @overlap_option
+@version_option
 @click.option(
     "--revoke", is_flag=True, help="Take the secret back: neither it nor a former one opens anything any more."
 )
 @common_options
-def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path | None, as_json: bool) -> None:
+def secret(
+    tenant: str | None, overlap_s: float | None, version: int | None, revoke: bool, data: Path | None, as_json: bool
+) -> None:
     """Give TENANT (id or name) a webhook secret, or a new one: the former opens for --overlap more.
 
     The secret is printed once and cannot be shown again. It goes into `X-Webhook-Secret: …` or `Authorization: Bearer …`.
@@ -174,7 +177,7 @@ def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path
     if revoke:
         if overlap_s is not None:
             raise click.UsageError("--overlap and --revoke exclude each other")
-        _revoke_secret(tenant, data, as_json=as_json)
+        _revoke_secret(tenant, version, data, as_json=as_json)
         return
     with open_registry(data) as (settings, store):
         from fleetline.connectivity.webhooks import webhook_urls
@@ -184,7 +187,9 @@ def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path
         urls = webhook_urls(settings, owner.id)
         kept_s = DAY_S if overlap_s is None else overlap_s
         credential, made = store.change(
-            lambda draft: rotate_integration_secret(draft, draft.current(owner, None), overlap_s=kept_s)
+            lambda draft: rotate_integration_secret(
+                draft, draft.current(owner, None), overlap_s=kept_s, version=version
+            )
         )
     until = moment(credential.former_until_us)
     if as_json:
@@ -196,7 +201,7 @@ def secret(tenant: str | None, overlap_s: float | None, revoke: bool, data: Path
     print_rows(urls, {"title": "sender", "url": "URL", "header": "header"}, nothing="no source takes a tenant's secret")
 
 
-def _revoke_secret(tenant: str | None, data: Path | None, *, as_json: bool) -> None:
+def _revoke_secret(tenant: str | None, version: int | None, data: Path | None, *, as_json: bool) -> None:
     from registry.errors import NotFound
     from registry.rules.access import revoke_credential
     from registry.rules.tenants import integration_secret
@@ -206,7 +211,7 @@ def _revoke_secret(tenant: str | None, data: Path | None, *, as_json: bool) -> N
         found = integration_secret(store.view, owner)
         if found is None:
             raise NotFound(f"{owner.name!r} has no webhook secret; make one with `fleetline tenant secret`")
-        store.change(lambda draft: revoke_credential(draft, found))
+        store.change(lambda draft: revoke_credential(draft, found, version))
     if as_json:
         print_json({"tenant_id": owner.id, "revoked": True})
         return
@@ -222,8 +227,11 @@ def _revoke_secret(tenant: str | None, data: Path | None, *, as_json: bool) -> N
     help="Make a device for each unknown one of these senders instead of letting its records wait, e.g. flespi,ttn.",
 )
 @click.option("--no-auto-register", "off", is_flag=True, help="Make none: records of unknown devices wait for theirs.")
+@version_option
 @common_options
-def settings(tenant: str | None, sources: str | None, off: bool, data: Path | None, as_json: bool) -> None:
+def settings(
+    tenant: str | None, sources: str | None, off: bool, version: int | None, data: Path | None, as_json: bool
+) -> None:
     """Show what TENANT (id or name) has set, or set it.
 
     Devices that wait already are made too. At most FLEETLINE_AUTO_REGISTER_LIMIT a day; devices behind a gateway never.
@@ -240,9 +248,9 @@ def settings(tenant: str | None, sources: str | None, off: bool, data: Path | No
         if wanted is None:
             kept = store.view.settings_of(owner.id)
         else:
-            kept = store.change(lambda draft: change_settings(draft, owner, wanted))
+            kept = store.change(lambda draft: change_settings(draft, draft.current(owner, None), wanted, version))
     if as_json:
-        print_json({"tenant_id": owner.id, "auto_register": kept.auto_register})
+        print_json({"tenant_id": owner.id, "auto_register": kept.auto_register, "version": kept.version})
         return
     click.echo(
         f"{owner.name}: auto-registration {'of ' + ', '.join(kept.auto_register) if kept.auto_register else 'off'}"

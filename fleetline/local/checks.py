@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fleetline.errors import FleetlineError
-from fleetline.kafka_trouble import reach
+from fleetline.kafka_reach import reach
 from fleetline.local.kafka import COORDINATES, cache_dir, java
 from fleetline.local.process import is_listening
 from fleetline.local_settings import is_set, settings_of_environment

@@ -20,7 +20,7 @@ def version_option(command: Command) -> Command:
     """Add `--version`, passed as `version`."""
     return click.option(
         "--version",
-        type=click.IntRange(1),
+        type=click.IntRange(0),
         help="The version the change was made from: refused when somebody has changed it since [default: whatever it is now].",
     )(command)
 

@@ -1,6 +1,7 @@
 """A real broker that demands passwords, certificates and permissions: the whole road over it, and what a refusal says."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -20,8 +21,9 @@ from fleetline.cli import main
 from fleetline.errors import FleetlineError
 from fleetline.kafka_acls import EVERY_COMPONENT, SETUP, grants
 from fleetline.kafka_admin import ensure_topics
+from fleetline.kafka_reach import why_refused
 from fleetline.kafka_security import KafkaSecurity
-from fleetline.kafka_trouble import TroubleHandler, TroubleLog, why_refused
+from fleetline.kafka_trouble import TroubleHandler, TroubleLog
 from fleetline.local.process import Child, free_port
 from fleetline.settings import Settings
 from fleetline.simulator.settled import Road
@@ -147,6 +149,7 @@ def logs(settings: Settings) -> str:
     return "\n".join(each.read_text("utf-8", "replace") for each in (settings.data_dir / "logs").glob("*.log"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["sasl", "mtls"])
 def test_the_whole_road_works_with_exactly_what_is_documented(
     broker: SecuredBroker, certificate: dict[str, Any], settings: Settings, way: str
@@ -165,9 +168,6 @@ def test_the_whole_road_works_with_exactly_what_is_documented(
     admin, ports = of("admin"), {"FLEETLINE_INGRESS_PORT": str(free_port())}
     with ExitStack() as closing:
         url, bodies = closing.enter_context(customer())
-        parts = {name: component(of(users.get(name, name)), name, **ports) for name in DOORS}
-        for part in parts.values():
-            closing.enter_context(running(part))
         follower = RegistryFollower(of("doors"))
         closing.callback(follower.stop)
         follower.start()
@@ -176,6 +176,9 @@ def test_the_whole_road_works_with_exactly_what_is_documented(
             store.put(Destination(id="d1", tenant_id=TENANT, kind="webhook", url=url))
             _, secret = store.create_credential(TENANT, "flespi")
         until(lambda: follower.view.tenant(TENANT), 10, "the registry is followed")
+        parts = {name: component(of(users.get(name, name)), name, **ports) for name in DOORS}
+        for part in parts.values():
+            closing.enter_context(running(part))
         door = settings.model_copy(update={"ingress_port": int(ports["FLEETLINE_INGRESS_PORT"])})
         for number, ignition in enumerate((False, True)):
             body = raw(number, 0, ignition)[1]
@@ -309,6 +312,9 @@ def test_a_user_who_may_not_make_what_is_missing_is_told_so(broker: SecuredBroke
         ensure_topics(broker.over("sasl", settings, **login("commands")))
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # aiokafka leaves the transport of a refused connection to the collector
 @pytest.mark.parametrize("how", ["wrong password, SCRAM", "wrong password, PLAIN", "wrong CA", "another host"])
 async def test_the_client_of_faust_is_refused_alike_and_says_the_same(
     broker: SecuredBroker, foreign: dict[str, Any], settings: Settings, how: str, caplog: pytest.LogCaptureFixture
@@ -328,6 +334,8 @@ async def test_the_client_of_faust_is_refused_alike_and_says_the_same(
     finally:
         await client.stop()
         logger.removeHandler(handler)
+        del client
+        gc.collect()
     lines = [record.getMessage() for record in caplog.records if record.name == "fleetline.kafka_trouble"]
     assert any(said in line for line in lines), caplog.text
     assert not [secret for secret in SECRETS if secret in caplog.text]

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from fleetline.document import page, security_page
 from fleetline.errors import FleetlineError
 from fleetline.kafka_acls import access
 from fleetline.kafka_security import MECHANISMS, KafkaSecurity
@@ -162,6 +163,9 @@ def test_nothing_secret_shows_in_settings_their_errors_or_what_is_made_of_them(m
     for shown in (repr(settings), str(settings), repr(security), repr(security.faust_credentials())):
         assert PASSWORD not in shown
         assert "ch-pass-phrase" not in shown
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(f"FLEETLINE_{name}", value)
+    assert PASSWORD not in page() + security_page()
     with pytest.raises(ValidationError) as caught:
         Settings(**{**login, "kafka_sasl_mechanism": "GSSAPI"})
     assert PASSWORD not in str(caught.value)

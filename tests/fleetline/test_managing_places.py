@@ -76,7 +76,8 @@ def test_a_circle_is_made_shown_and_changed(acme: Settings) -> None:
     assert "500 m around -33.8, 151.2" in done("geofence", "list").stdout
     assert said("geofence", "list") == [made]
     changed = said("geofence", "update", "Depot", "--name", "Yard", "--circle", "48,16,5", "--unset", "colour")
-    assert (changed["name"], changed["radius_m"], changed["attributes"], changed["version"]) == ("Yard", 5, {}, 2)
+    assert (changed["name"], changed["attributes"], changed["version"]) == ("Yard", {}, 2)
+    assert changed["area"] == {"type": "Circle", "latitude": 48, "longitude": 16, "radius_m": 5}
     assert "at version 2" in refused("geofence", "update", "Yard", "--name", "x", "--version", "1")
     assert "Yard (depot)?" in refused("geofence", "delete", "Yard", typed="n\n")
     assert said("geofence", "delete", "depot", "--yes") == {"id": "depot", "deleted": True}
