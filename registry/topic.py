@@ -27,7 +27,7 @@ _LOUD = 20
 """So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
 _ANSWER_S = 15.0
-"""For one answer of the broker, and between records. The time for reading all of the topic is not for waiting for a broker that is gone."""
+"""For one answer of the broker, and between records: the time for a long topic is not for a broker that is gone."""
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
 
