@@ -142,6 +142,38 @@ def test_a_server_killed_while_it_writes_leaves_the_registry_whole(settings: Set
     delete_topics(settings)
 
 
+def test_a_registry_that_was_deleted_is_begun_anew(settings: Settings) -> None:
+    with serving(settings) as service:
+        former = f"/api/v1/tenants/{service.tenant()}"
+        delete_topics(settings)
+        until(lambda: service.operator.get(former).status_code == 404, what="nothing old is shown")
+        made = until(
+            lambda: (a := service.operator.post("/api/v1/tenants", json={"name": "t"})).status_code == 201 and a
+        )
+        assert [each["id"] for each in service.operator.get("/api/v1/tenants").json()["items"]] == [made.json()["id"]]
+        with following(settings) as follower:
+            assert [each.id for each in follower.view.tenants()] == [made.json()["id"]]
+    delete_topics(settings)
+
+
+def test_every_url_that_is_handed_out_begins_where_senders_reach_the_ingress(service: Service) -> None:
+    # AC-b02
+    public = "https://in.example.org/fleet"
+    with serving(service.settings.model_copy(update={"public_api_base_url": public})) as behind:
+        tenant = f"/api/v1/tenants/{behind.tenant()}"
+        webhooks = behind.operator.get(f"{tenant}/integration").json()["webhooks"]
+        assert webhooks
+        assert all(each["url"].startswith(f"{public}/") for each in webhooks)
+        device = behind.operator.post(f"{tenant}/devices", json={"name": "d"}).json()["id"]
+        shown = behind.operator.post(f"{tenant}/devices/{device}/token").json()["connection"]
+        posted = [each["command"] for each in shown["examples"] if each["transport"] == "http"]
+        assert posted
+        assert all(f" {public}/" in each or f'"{public}/' in each for each in posted)
+        catalog = behind.operator.get("/api/v1/connectivity/catalog").json()
+        endpoints = [each for source in catalog["sources"] for each in source["http"]["endpoints"]]
+        assert all(each["url"].startswith(f"{public}/") for each in endpoints)
+
+
 @pytest.mark.slow
 def test_while_kafka_is_away_reads_go_on_and_changes_are_refused_at_once(settings: Settings) -> None:
     settings = settings.model_copy(update={"kafka_port": free_port(), "data_dir": settings.data_dir / "own"})
