@@ -38,8 +38,13 @@ def identify(
         return _authenticated(contents, tenant, credential_device_id, identities, child)
     named = contents.devices.named
     for identity in identities:
-        kind, value = identity.kind, identity.value
-        device = named(tenant, kind, value) if kind in _AS_WRITTEN else _resolve(contents, tenant, kind, value)
+        kind = identity.kind
+        if kind in _AS_WRITTEN:
+            device = named(tenant, kind, identity.value)
+        elif kind == "dev_eui":
+            device = named(tenant, kind, plain_dev_eui(identity.value))
+        else:
+            device = _resolve(contents, tenant, kind, identity.value)
         if device is not None:
             return _behind(contents, device, child) if child else Identified(device.id, "", False)
     return UNKNOWN
@@ -100,10 +105,11 @@ def _authenticated(
     if child:
         return _behind(contents, device, child)
     relayed, mismatch = "", False
+    contested = contents.devices.contested
     for identity in identities:
         kind, value = identity.kind, identity.value
         own = kind in _AS_WRITTEN and device.value(kind) == value
-        if own and not contents.devices.is_contested((tenant, kind, value)):
+        if own and not (contested and (tenant, kind, value) in contested):
             continue
         named = _resolve(contents, tenant, kind, value)
         if named is None or named.id in (device_id, relayed):

@@ -29,14 +29,15 @@ _pack = msgspec.msgpack.Encoder().encode
 class Shelf(Generic[R]):
     """The rows of one kind, each in a place of its own that is given to another only after it is gone."""
 
-    def __init__(self, decode: Callable[[bytes], R], contested: Callable[[Key, str, str], None]) -> None:
-        """`contested` is told the key and both ids when a value that had one claimant has two."""
+    def __init__(self, decode: Callable[[bytes], R], told: Callable[[Key, str, str], None]) -> None:
+        """`told` is called with the key and both ids when a value that had one claimant has two."""
         self._decode = decode
-        self._told = contested
+        self._told = told
         self._rows: list[bytes | None] = [None]  # numbers begin at 1
         self._free: list[int] = []
         self._index = Index()
-        self._contested: dict[Key, Claimants] = {}
+        self.contested: dict[Key, Claimants] = {}
+        """Keys that several rows claim; for others to look at."""
 
     def __len__(self) -> int:
         return len(self._rows) - 1 - len(self._free)
@@ -61,10 +62,6 @@ class Shelf(Generic[R]):
                 return row
         return self._search(key)
 
-    def is_contested(self, key: Key) -> bool:
-        """Tell whether several rows claim a key."""
-        return key in self._contested
-
     def _search(self, key: Key) -> R | None:
         """Find a row whose hash is not the only one of its kind, or that is being changed by the writer."""
         while True:
@@ -88,7 +85,7 @@ class Shelf(Generic[R]):
         return () if row is None else (row,)
 
     def _others(self, key: Key) -> Iterator[R]:
-        claimants = self._contested.get(key)
+        claimants = self.contested.get(key)
         for each in () if claimants is None else claimants.all():
             row = self.find(each)
             if row is not None and row.holds(key):
@@ -151,7 +148,7 @@ class Shelf(Generic[R]):
 
     def _claim_too(self, key: Key, row_id: str, number: int) -> None:
         """Add a claim where there is one with the same hash, most often because it is the same claim."""
-        claimants = self._contested.get(key)
+        claimants = self.contested.get(key)
         if claimants is not None:
             first = claimants.first()
             claimants.add(row_id)
@@ -162,7 +159,7 @@ class Shelf(Generic[R]):
             packed = self._rows[other]
             row = None if packed is None else self._decode(packed)
             if row is not None and row.holds(key):
-                self._contested[key] = Claimants(row.id, row_id)
+                self.contested[key] = Claimants(row.id, row_id)
                 if row_id < row.id:
                     self._index.replace(key, other, number)
                 self._told(key, row.id, row_id)
@@ -170,7 +167,7 @@ class Shelf(Generic[R]):
         self._index.add(key, number)
 
     def _release(self, key: Key, row_id: str, number: int) -> None:
-        claimants = self._contested.get(key)
+        claimants = self.contested.get(key)
         if claimants is None:
             self._index.remove(key, number)
             return
@@ -179,7 +176,7 @@ class Shelf(Generic[R]):
         if was_first:
             self._index.replace(key, number, self._place(claimants.first()))
         if len(claimants) == 1:
-            del self._contested[key]
+            del self.contested[key]
 
 
 class DeviceShelf(Shelf[DeviceRow]):
@@ -194,8 +191,15 @@ class DeviceShelf(Shelf[DeviceRow]):
         packed = self._rows[number]
         if packed is not None:
             row = self._decode(packed)
-            if row.tenant == tenant and (row.imei if kind == "imei" else row.value(kind)) == value:
-                return row
+            if row.tenant == tenant:
+                if kind == "imei":
+                    same = row.imei == value
+                elif kind == "dev_eui":
+                    same = row.dev_eui == value or row.value(kind) == value
+                else:
+                    same = row.value(kind) == value
+                if same:
+                    return row
         return self._search(key)
 
     def owned(self, tenant: int, device_id: str) -> DeviceRow | None:

@@ -31,7 +31,7 @@ def said(*arguments: str) -> Any:
 
 
 def test_auto_registration_is_shown_switched_on_changed_and_switched_off(store: RegistryStore) -> None:
-    assert said("Acme") == {"tenant_id": "acme", "auto_register": []}
+    assert said("Acme") == {"tenant_id": "acme", "auto_register": [], "version": 0}
     assert said("acme", "--auto-register", "ttn, flespi")["auto_register"] == ["flespi", "ttn"]
     assert store.refresh().settings_of("acme").auto_register == ("flespi", "ttn")
     assert said()["auto_register"] == ["flespi", "ttn"]

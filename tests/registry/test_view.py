@@ -335,7 +335,7 @@ def test_nothing_is_left_when_everything_is_removed(history: list[tuple[bytes, b
     for shelf in (contents.devices, contents.credentials):
         assert not any(shelf._rows)
         assert not len(shelf._index)
-        assert not shelf._contested
+        assert not shelf.contested
 
 
 def put(view: RegistryView, *given_entries: Entry) -> RegistryView:
