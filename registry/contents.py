@@ -15,7 +15,7 @@ from registry.listing import BOUND, CHILDREN, Listing, To
 from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant, entry_key
 from registry.packing import CredentialRow, DeviceRow, Key, credential_of, credential_row, device_of, device_row
 from registry.shelf import DeviceShelf, Shelf
-from registry.tenant import Tenancy
+from registry.tenant import ONE_DEVICES, Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -96,33 +96,37 @@ class Contents:
 
     def _leave(self, kind: str, entry_id: str, tenant_id: str) -> None:
         tenancy = self.tenancies[tenant_id]
-        left = tenancy.counts.pop(kind) - 1
-        if left:
-            tenancy.counts[kind] = left
+        tenancy.counts[kind] -= 1
+        if not tenancy.counts[kind]:
+            del tenancy.counts[kind]
         self._listing.left(kind, tenancy.number, entry_id)
         if not tenancy.counts:
             del self.tenancies[tenant_id], self.tenant_ids[tenancy.number]
 
     def _put_device(self, row: DeviceRow) -> str | None:
         former = self.devices.put(row)
-        self._listing.related(CHILDREN, _parent(former), _parent(row), row.id)
+        if self._listing.keeps(CHILDREN):
+            self._listing.related(CHILDREN, _parent(former), _parent(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_device(self, device_id: str) -> str | None:
         former = self.devices.drop(device_id)
-        self._listing.related(CHILDREN, _parent(former), None, device_id)
+        if self._listing.keeps(CHILDREN):
+            self._listing.related(CHILDREN, _parent(former), None, device_id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _put_credential(self, row: CredentialRow) -> str | None:
         former = self.credentials.put(row)
         self.opening = {}
-        self._listing.related(BOUND, _bound_to(former), _bound_to(row), row.id)
+        if self._listing.keeps(BOUND):
+            self._listing.related(BOUND, _bound_to(former), _bound_to(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_credential(self, credential_id: str) -> str | None:
         former = self.credentials.drop(credential_id)
         self.opening = {}
-        self._listing.related(BOUND, _bound_to(former), None, credential_id)
+        if self._listing.keeps(BOUND):
+            self._listing.related(BOUND, _bound_to(former), None, credential_id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _put_few(self, entry: Owned, tenancy: Tenancy) -> str | None:
@@ -169,7 +173,9 @@ class Contents:
 
     def _contested(self, key: Key, one: str, other: str) -> None:
         if isinstance(key, tuple) and len(key) == _OF_TENANT and isinstance(key[0], int):
-            log.warning(
+            # A fleet has a colour for every tenth of its vehicles, and that is no trouble to report.
+            log.log(
+                logging.WARNING if key[1] in ONE_DEVICES else logging.DEBUG,
                 "%s and %s of tenant %s both claim the same %s; the first by id is found",
                 *(one, other, self.tenant_ids[key[0]], key[1]),
             )
