@@ -31,7 +31,8 @@ class Contents:
     def __init__(self) -> None:
         self.devices = DeviceShelf(_decode_device, self._contested)
         self.credentials: Shelf[CredentialRow] = Shelf(_decode_credential, self._contested)
-        self.few: dict[str, Entry] = {}
+        self.tenants: dict[str, Tenant] = {}
+        self.few: dict[str, Owned] = {}
         self.tenancies: dict[str, Tenancy] = {}
         self.tenant_ids: dict[int, str] = {}
         """Of the numbers in packed rows."""
@@ -46,14 +47,14 @@ class Contents:
         self._listing = Listing()
 
     def __len__(self) -> int:
-        return len(self.few) + len(self.devices) + len(self.credentials)
+        return len(self.tenants) + len(self.few) + len(self.devices) + len(self.credentials)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def put(self, entry: Entry) -> str | None:
         """Add or replace an entry. Return the id of the tenant it belonged to before, if that was another one."""
         if isinstance(entry, Tenant):
-            self.few[entry_key(entry)] = entry
+            self.tenants[entry.id] = entry
             return None
         with self._lock:
             tenancy = self.tenancies.get(entry.tenant_id) or self._new_tenancy(entry.tenant_id)
@@ -73,6 +74,9 @@ class Contents:
     def drop(self, key: str) -> tuple[str, str | None]:
         """Remove what stands under a key. Return its kind and the id of the tenant it belonged to, None for nothing."""
         kind, _, entry_id = key.partition("/")
+        if kind == Tenant.KIND:
+            self.tenants.pop(entry_id, None)
+            return kind, None
         with self._lock:
             if kind == Device.KIND:
                 before = self._drop_device(entry_id)
@@ -140,7 +144,7 @@ class Contents:
             self._forget_api_key(former)
         if isinstance(entry, Destination):
             tenancy.list_enabled()
-        if former is None or isinstance(former, Tenant):
+        if former is None:
             return None
         if former.tenant_id != entry.tenant_id:
             self._take_from(former)
@@ -148,7 +152,7 @@ class Contents:
 
     def _drop_few(self, key: str) -> str | None:
         former = self.few.pop(key, None)
-        if former is None or isinstance(former, Tenant):
+        if former is None:
             return None
         if isinstance(former, ApiKey):
             self._forget_api_key(former)
@@ -199,12 +203,15 @@ class Contents:
             found = self.device(self.devices.find(entry_id))
         elif kind is Credential:
             found = self.credential(self.credentials.find(entry_id))
+        elif kind is Tenant:
+            found = self.tenants.get(entry_id)
         else:
             found = self.few.get(f"{kind.KIND}/{entry_id}")
         return found if isinstance(found, kind) else None
 
     def entries(self) -> Iterator[Entry]:
         """Go through everything; what changes meanwhile is seen before or after."""
+        yield from tuple(self.tenants.values())
         yield from tuple(self.few.values())
         for device in self.devices:
             made = self.device(device)

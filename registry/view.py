@@ -270,8 +270,7 @@ class RegistryView:
 
     def tenants(self) -> tuple[Tenant, ...]:
         """List all tenants, by id."""
-        found = (each for each in tuple(self._contents.few.values()) if isinstance(each, Tenant))
-        return tuple(sorted(found, key=lambda tenant: tenant.id))
+        return tuple(tenant for _, tenant in sorted(self._contents.tenants.copy().items()))
 
     def device(self, device_id: str) -> Device | None:
         """Return a device, of whatever tenant."""
