@@ -15,7 +15,7 @@ from registry.listing import BOUND, CHILDREN, Listing, To
 from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant, entry_key
 from registry.packing import CredentialRow, DeviceRow, Key, credential_of, credential_row, device_of, device_row
 from registry.shelf import DeviceShelf, Shelf
-from registry.tenant import Tenancy
+from registry.tenant import ONE_DEVICES, Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ class Contents:
     def __init__(self) -> None:
         self.devices = DeviceShelf(_decode_device, self._contested)
         self.credentials: Shelf[CredentialRow] = Shelf(_decode_credential, self._contested)
-        self.few: dict[str, Entry] = {}
+        self.tenants: dict[str, Tenant] = {}
+        self.few: dict[str, Owned] = {}
         self.tenancies: dict[str, Tenancy] = {}
         self.tenant_ids: dict[int, str] = {}
         """Of the numbers in packed rows."""
@@ -46,14 +47,14 @@ class Contents:
         self._listing = Listing()
 
     def __len__(self) -> int:
-        return len(self.few) + len(self.devices) + len(self.credentials)
+        return len(self.tenants) + len(self.few) + len(self.devices) + len(self.credentials)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def put(self, entry: Entry) -> str | None:
         """Add or replace an entry. Return the id of the tenant it belonged to before, if that was another one."""
         if isinstance(entry, Tenant):
-            self.few[entry_key(entry)] = entry
+            self.tenants[entry.id] = entry
             return None
         with self._lock:
             tenancy = self.tenancies.get(entry.tenant_id) or self._new_tenancy(entry.tenant_id)
@@ -73,6 +74,9 @@ class Contents:
     def drop(self, key: str) -> tuple[str, str | None]:
         """Remove what stands under a key. Return its kind and the id of the tenant it belonged to, None for nothing."""
         kind, _, entry_id = key.partition("/")
+        if kind == Tenant.KIND:
+            self.tenants.pop(entry_id, None)
+            return kind, None
         with self._lock:
             if kind == Device.KIND:
                 before = self._drop_device(entry_id)
@@ -96,33 +100,37 @@ class Contents:
 
     def _leave(self, kind: str, entry_id: str, tenant_id: str) -> None:
         tenancy = self.tenancies[tenant_id]
-        left = tenancy.counts.pop(kind) - 1
-        if left:
-            tenancy.counts[kind] = left
+        tenancy.counts[kind] -= 1
+        if not tenancy.counts[kind]:
+            del tenancy.counts[kind]
         self._listing.left(kind, tenancy.number, entry_id)
         if not tenancy.counts:
             del self.tenancies[tenant_id], self.tenant_ids[tenancy.number]
 
     def _put_device(self, row: DeviceRow) -> str | None:
         former = self.devices.put(row)
-        self._listing.related(CHILDREN, _parent(former), _parent(row), row.id)
+        if self._listing.keeps(CHILDREN):
+            self._listing.related(CHILDREN, _parent(former), _parent(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_device(self, device_id: str) -> str | None:
         former = self.devices.drop(device_id)
-        self._listing.related(CHILDREN, _parent(former), None, device_id)
+        if self._listing.keeps(CHILDREN):
+            self._listing.related(CHILDREN, _parent(former), None, device_id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _put_credential(self, row: CredentialRow) -> str | None:
         former = self.credentials.put(row)
         self.opening = {}
-        self._listing.related(BOUND, _bound_to(former), _bound_to(row), row.id)
+        if self._listing.keeps(BOUND):
+            self._listing.related(BOUND, _bound_to(former), _bound_to(row), row.id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _drop_credential(self, credential_id: str) -> str | None:
         former = self.credentials.drop(credential_id)
         self.opening = {}
-        self._listing.related(BOUND, _bound_to(former), None, credential_id)
+        if self._listing.keeps(BOUND):
+            self._listing.related(BOUND, _bound_to(former), None, credential_id)
         return None if former is None else self.tenant_ids[former.tenant]
 
     def _put_few(self, entry: Owned, tenancy: Tenancy) -> str | None:
@@ -136,7 +144,7 @@ class Contents:
             self._forget_api_key(former)
         if isinstance(entry, Destination):
             tenancy.list_enabled()
-        if former is None or isinstance(former, Tenant):
+        if former is None:
             return None
         if former.tenant_id != entry.tenant_id:
             self._take_from(former)
@@ -144,7 +152,7 @@ class Contents:
 
     def _drop_few(self, key: str) -> str | None:
         former = self.few.pop(key, None)
-        if former is None or isinstance(former, Tenant):
+        if former is None:
             return None
         if isinstance(former, ApiKey):
             self._forget_api_key(former)
@@ -169,7 +177,9 @@ class Contents:
 
     def _contested(self, key: Key, one: str, other: str) -> None:
         if isinstance(key, tuple) and len(key) == _OF_TENANT and isinstance(key[0], int):
-            log.warning(
+            # A fleet has a colour for every tenth of its vehicles, and that is no trouble to report.
+            log.log(
+                logging.WARNING if key[1] in ONE_DEVICES else logging.DEBUG,
                 "%s and %s of tenant %s both claim the same %s; the first by id is found",
                 *(one, other, self.tenant_ids[key[0]], key[1]),
             )
@@ -193,12 +203,15 @@ class Contents:
             found = self.device(self.devices.find(entry_id))
         elif kind is Credential:
             found = self.credential(self.credentials.find(entry_id))
+        elif kind is Tenant:
+            found = self.tenants.get(entry_id)
         else:
             found = self.few.get(f"{kind.KIND}/{entry_id}")
         return found if isinstance(found, kind) else None
 
     def entries(self) -> Iterator[Entry]:
         """Go through everything; what changes meanwhile is seen before or after."""
+        yield from tuple(self.tenants.values())
         yield from tuple(self.few.values())
         for device in self.devices:
             made = self.device(device)

@@ -34,10 +34,14 @@ class Listing:
             if not order[tenant]:
                 del order[tenant]
 
+    def keeps(self, relation: str) -> bool:
+        """Tell whether anybody has asked for a relation, so that it must be kept up to date."""
+        return relation in self._relations
+
     def related(self, relation: str, former: To | None, present: To | None, entry_id: str) -> None:
         """Take in that something belongs to another device than before."""
-        known = self._relations.get(relation)
-        if known is None or former == present:
+        known = self._relations[relation]
+        if former == present:
             return
         if former is not None:
             known[former].discard(entry_id)

@@ -4,6 +4,7 @@ A million devices as objects take gigabytes and make every garbage collection lo
 collector sees none of them. Reading one takes 0.3 µs.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
@@ -19,7 +20,6 @@ Key: TypeAlias = "str | tuple[int | str, ...]"
 DIGEST = "digest"
 _OF_CHILD = 4
 _DIGEST_HEX = 64
-_HEX = frozenset("0123456789abcdef")
 _LARGEST = 2**63 - 1
 
 
@@ -162,7 +162,8 @@ class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def digests(self) -> Sequence[str]:
         """List the digests it opens with: the present and the former one."""
-        present, former = _text(self.digest), _text(self.former_digest)
+        present = _text(self.digest)
+        former = _text(self.former_digest) if len(self.former_digest) > 1 else ""
         return (present, former) if former and former != present else (present,)
 
     def holds(self, key: Key) -> bool:
@@ -215,8 +216,11 @@ def credential_of(row: CredentialRow, tenant_id: str) -> Credential:
 
 def _short(digest: str) -> bytes:
     """Shorten 64 hex digits to their 32 bytes. Any other text follows a first byte that says where, for another length."""
-    if len(digest) == _DIGEST_HEX and _HEX.issuperset(digest):
-        return bytes.fromhex(digest)
+    if len(digest) == _DIGEST_HEX:
+        with contextlib.suppress(ValueError):
+            short = bytes.fromhex(digest)
+            if short.hex() == digest:
+                return short
     text = digest.encode()
     return b"\x02\x00" + text if len(text) == _DIGEST_HEX // 2 - 1 else b"\x01" + text
 

@@ -105,13 +105,12 @@ class Shelf(Generic[R]):
         before = self._rows[number]
         assert before is not None  # the index is exact for the thread that writes
         former = self._decode(before)
-        if packed == before:
-            return former
-        new, old = set(row.claims()), set(former.claims())
-        self._claim_all(new - old, row.id, number)
-        self._rows[number] = packed
-        for key in old - new:
-            self._release(key, row.id, number)
+        if packed != before:
+            new, old = set(row.claims()), set(former.claims())
+            self._claim_all(new - old, row.id, number)
+            self._rows[number] = packed
+            for key in old - new:
+                self._release(key, row.id, number)
         return former
 
     def drop(self, row_id: str) -> R | None:
@@ -130,6 +129,8 @@ class Shelf(Generic[R]):
         return former
 
     def _place(self, row_id: str) -> int:
+        if not self._index.first(row_id):
+            return 0
         for number in self._index.candidates(row_id):
             packed = self._rows[number]
             if packed is not None and self._decode(packed).id == row_id:
@@ -143,7 +144,8 @@ class Shelf(Generic[R]):
         return len(self._rows) - 1
 
     def _claim_all(self, keys: Iterable[Key], row_id: str, number: int) -> None:
-        for key in self._index.add_all(keys, number):
+        taken = self._index.add_all(keys, number)
+        for key in taken:
             self._claim_too(key, row_id, number)
 
     def _claim_too(self, key: Key, row_id: str, number: int) -> None:

@@ -330,7 +330,7 @@ def test_nothing_is_left_when_everything_is_removed(history: list[tuple[bytes, b
     assert not len(view)
     assert not list(view.entries())
     contents = view._contents
-    for index in (contents.few, contents.tenancies, contents.tenant_ids, contents.api_keys):
+    for index in (contents.tenants, contents.few, contents.tenancies, contents.tenant_ids, contents.api_keys):
         assert not index
     for shelf in (contents.devices, contents.credentials):
         assert not any(shelf._rows)
