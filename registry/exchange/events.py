@@ -3,8 +3,7 @@
 As JSON each has its `type`, so that they can be streamed as NDJSON.
 """
 
-from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -39,10 +38,10 @@ class RowDone(msgspec.Struct, frozen=True, kw_only=True, tag="row", omit_default
         said = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"RowDone({said})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Say what rich and `repr` may show: a token is for whoever asked for it, not for a screen or a log."""
         fields = (self.line, self.outcome, self.device_id, self.name, self.reason)
-        return zip(("line", "outcome", "device_id", "name", "reason"), fields, strict=True)
+        return list(zip(("line", "outcome", "device_id", "name", "reason"), fields, strict=True))
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
