@@ -1,12 +1,19 @@
-"""How much of a body is read."""
+"""How much of a body is read, and how long it is waited for."""
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
+SILENCE_S = 30.0
+"""How long a client may send nothing in the middle of a body."""
+
 
 def bounded(request: Request, most: int) -> Request:
-    """Return the request with a body that ends in a 413 beyond `most` bytes; at once if its length is told."""
+    """Return the request with a body that ends in a 413 beyond `most` bytes, at once if its length is told.
+
+    It ends in a 408 when it stops coming.
+    """
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told[:20]) > most:
         raise HTTPException(413)
@@ -14,7 +21,11 @@ def bounded(request: Request, most: int) -> Request:
 
     async def receive() -> Message:
         nonlocal seen
-        message = await request.receive()
+        try:
+            with anyio.fail_after(SILENCE_S):
+                message = await request.receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
         seen += len(message.get("body", b""))
         if seen > most:
             raise HTTPException(413)

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 0.1
 """How often what others wrote is read. Own changes can be seen as soon as they are answered."""
+_AWAY = 2
+"""Failures in a row after which Kafka is taken to be away: a slow moment is none."""
 MOST_WAITING = 200
 """Changes that may wait for their turn; each takes some 30 ms. More are told 503."""
 
@@ -36,6 +38,7 @@ class LiveRegistry:
         self._store = RegistryStore(settings)
         self._view: RegistryView | None = None
         self._trouble = ""
+        self._failures = 0
         self._waiting = 0
         self._turn: anyio.CapacityLimiter | None = None
         self._stopping = threading.Event()
@@ -89,7 +92,7 @@ class LiveRegistry:
             self._waiting -= 1
 
     def _change(self, plan: Callable[[Draft], T], actor: str) -> T:
-        if self._trouble:  # or everybody would wait for the same timeout, one after the other
+        if self._failures >= _AWAY:  # or everybody would wait for the same timeout, one after the other
             raise RegistryUnavailable(self._trouble)
         seen: list[RegistryView] = []
 
@@ -101,6 +104,7 @@ class LiveRegistry:
             made = self._store.change(planned, actor)
         except RegistryUnavailable as error:
             self._trouble = str(error)
+            self._failures += 1
             raise
         self._view = seen[0]
         return made
@@ -120,11 +124,12 @@ class LiveRegistry:
             if not self._trouble:
                 log.warning("%s", error)
             self._trouble = str(error)
+            self._failures += 1
             self._stopping.wait(REFRESH_S)
             return
         if self._trouble:
             log.warning("the registry can be reached again")
-        self._trouble = ""
+        self._trouble, self._failures = "", 0
 
 
 class Blocking:

@@ -51,6 +51,7 @@ _MEANINGS = {
     401: "No key, or one that opens nothing",
     403: "The key lacks the scope that is named",
     404: "There is no such thing, or it is another tenant's",
+    408: "The body stopped coming",
     409: "Taken by another object, or changed since it was read",
     413: "The body is too large",
     422: "Not in the form asked for, or refused by a rule of the registry",

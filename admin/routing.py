@@ -77,7 +77,7 @@ class Routes:
             if each.operator:
                 extra[OPERATOR] = True
             if each.method != "GET":
-                refusals += [400, 409, 413]
+                refusals += [400, 408, 409, 413]
                 extra[LARGEST_BODY] = each.max_body
             options = dict(each.options)
             app.router.add_api_route(

@@ -66,7 +66,7 @@ class ImportReport:
                 for event in events:
                     self._take(event, show)
             except OSError as error:
-                done = f"everything up to line {self._progress.line} is stored, and some thousand rows more may be"
+                done = f"everything up to line {self._progress.line} is stored, and a thousand rows more at most"
                 raise FleetlineError(f"the report cannot be written ({error}); {done}") from error
             except KeyboardInterrupt:
                 after = self._progress.line + 1
@@ -142,7 +142,7 @@ class ImportReport:
                 f"Lines {stopped.unknown_from} to {stopped.unknown_to} are stored all together, or none of them."
             )
         elif stopped.unknown_from:
-            said.append(f"Of the lines from {stopped.unknown_from} on, some thousand may be stored.")
+            said.append(f"Of the lines from {stopped.unknown_from} on, a thousand at most are stored too.")
         said.append("Run it again with --on-existing skip, or update: nothing is made twice.")
         return said
 

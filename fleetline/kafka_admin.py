@@ -35,7 +35,7 @@ def topic_manifest(settings: Settings) -> dict[str, dict[str, str]]:
     names += [topics.deliveries_retry(tier) for tier in RETRY_TIERS]
     return {
         **dict.fromkeys(names, kept),
-        topics.registry: {**TOPIC_CONFIG, "min.insync.replicas": kept["min.insync.replicas"]},
+        topics.registry: {**kept, **TOPIC_CONFIG, "retention.ms": "-1"},
         topics.audit: {**kept, "retention.ms": "-1"},
         topics.pulls: {**kept, **TOPIC_CONFIG, "retention.ms": "-1"},
     }

@@ -62,7 +62,8 @@ class Inbox:
         self.fresh: list[bytes] = []
         """Senders listed since they were last looked for."""
         self.position = 0
-        """The next offset that was never read."""
+        """The next offset that was never read; any, before the first record."""
+        self.began = False
         self.complete = False
         """Whether the end of the log was seen: before it, a release may already have been noted further on."""
         self.unlisted_from = -1
@@ -80,6 +81,7 @@ class Inbox:
         if offset < self.position:
             return self._take_again(message, offset)
         self.position = offset + 1
+        self.began = True
         sender, released = _headers(message)
         if sender is None:
             return None
@@ -136,6 +138,16 @@ class Inbox:
             self.waiting[sender].add(message.offset(), message.timestamp()[1])
         else:
             self._list(sender, message)
+
+    def ends(self, offset: int) -> None:
+        """Note that the log ends here: for a partition of which nothing had to be read."""
+        if not self.began:
+            self.position = offset
+            self.began = True
+
+    def skips(self, offset: int) -> bool:
+        """Tell whether records before this one were never read: a partition of `unmapped` has no holes."""
+        return self.sweep is None and self.began and offset > self.position
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 

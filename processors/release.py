@@ -57,6 +57,9 @@ class Releaser:
         self._not_before: dict[int, float] = {}
         self._sweep_began: dict[int, float] = {}
         self._committed: dict[int, int] = {}
+        self._rebalanced = False
+        self._sought: dict[int, int] = {}
+        """Partition -> where it was sent back to: if the next record still is a later one, there is none in between."""
         self._look_after = self._commit_after = 0.0
         self._prune_after = time.monotonic() + _PRUNE_S
         self._stopping = threading.Event()
@@ -133,14 +136,18 @@ class Releaser:
         Raises NotFlushed when Kafka did not take them: none of them counts as released then.
         """
         gone: list[tuple[Any, bytes, str]] = []
+        stale: set[int] = set()
+        if self._rebalanced:
+            self._hold_places()
         for message in self._consumer.consume(_FETCH, _POLL_S):
             inbox = self._inboxes.get(message.partition())
-            if inbox is None:
+            if inbox is None or message.partition() in stale:
                 continue
             if message.error() is not None:
                 self._trouble(inbox, message)
                 continue
             if not self._is_in_place(inbox, message.partition(), message.offset()):
+                stale.add(message.partition())  # what else this fetch brought of it is from before the seek
                 continue
             sender = inbox.take(message)
             if sender is not None:
@@ -163,18 +170,40 @@ class Releaser:
             return
         if inbox.sweep is not None:
             self._end_sweep(message.partition(), inbox)
+        inbox.ends(message.offset())
         if not inbox.complete:
             inbox.complete = True
             inbox.hunt()
             log.info("unmapped[%d]: %d unknown senders wait", message.partition(), len(inbox.waiting))
 
     def _is_in_place(self, inbox: Inbox, partition: int, offset: int) -> bool:
-        if inbox.sweep is not None and offset >= inbox.position:
-            return self._end_sweep(partition, inbox)
-        if inbox.sweep is None and offset < inbox.position:
+        if inbox.sweep is not None:
+            if offset >= inbox.position and not self._end_sweep(partition, inbox):
+                return False
+        elif offset < inbox.position:
             log.warning("unmapped[%d] goes on at %d, before %d: it is read anew", partition, offset, inbox.position)
             inbox.forget()
+        if inbox.skips(offset) and self._sought.get(partition) != inbox.position:
+            self._seek(partition, inbox.position)  # else nobody would ever know of what was passed over
+            return False
         return True
+
+    def _hold_places(self) -> None:
+        """Go on where the reading was.
+
+        When partitions change hands librdkafka takes those that stay up again one record too far, if their end had been seen.
+        """
+        self._rebalanced = False
+        for partition, inbox in self._inboxes.items():
+            if inbox.complete and inbox.sweep is None:
+                self._seek(partition, inbox.position)
+
+    def _seek(self, partition: int, offset: int) -> None:
+        from confluent_kafka import TopicPartition
+
+        log.debug("unmapped[%d] is read on from %d", partition, offset)
+        self._sought[partition] = offset
+        self._consumer.seek(TopicPartition(self._topic, partition, offset))
 
     def _release(self, inbox: Inbox, sender: bytes, message: Any) -> str:
         """Produce a record under its device and return that; nothing when the device cannot be found any more."""
@@ -318,14 +347,17 @@ class Releaser:
             inbox.drop(sender)
 
     def _on_assign(self, _: Any, partitions: list[Any]) -> None:
+        self._rebalanced = True
         for each in partitions:
             self._inboxes[each.partition] = Inbox(self._knows, self._has_room)
 
     def _on_revoke(self, _: Any, partitions: list[Any]) -> None:
+        self._rebalanced = True
         for each in partitions:
             self._inboxes.pop(each.partition, None)
             self._not_before.pop(each.partition, None)
             self._committed.pop(each.partition, None)
+            self._sought.pop(each.partition, None)
 
 
 @lru_cache(maxsize=4096)

@@ -81,26 +81,32 @@ class ChunkConsumer(driver.Consumer):
         """
         if self.app.rebalancing or not self.flow_active:
             return
-        for tp in [tp for tp in self._get_active_partitions() if tp in self._progress]:
-            progress = self._progress.get(tp)
-            if progress is None or not progress.must_rewind:
-                continue
-            try:
-                committed = await self._thread.call_thread(self._to_committed, tp)
-            except IllegalStateError:
-                continue  # revoked at this moment
-            if self._progress.get(tp) is progress:
-                progress.rewound()
-                self._read_offset[tp] = self._committed_offset[tp] = committed or None
+        due = {
+            tp: each for tp, each in self._progress.items() if each.must_rewind and tp in self._get_active_partitions()
+        }
+        if not due:
+            return
+        try:
+            committed = await self._thread.call_thread(self._to_committed, list(due))
+        except IllegalStateError:
+            return  # one was revoked at this moment
+        for tp, offset in committed.items():
+            if self._progress.get(tp) is due[tp]:
+                due[tp].rewound()
+                self._read_offset[tp] = self._committed_offset[tp] = offset or None
 
-    async def _to_committed(self, tp: TP) -> int:
-        """Seek in the consumer's own thread. Faust's way leaves a partition without a commit where it stands."""
+    async def _to_committed(self, tps: list[TP]) -> dict[TP, int]:
+        """Seek in the consumer's own thread. Faust's way leaves a partition without a commit where it stands.
+
+        Asks the group's coordinator only: a question to the partition's leader would wait behind the long poll of a fetch.
+        """
         consumer = self._thread._ensure_consumer()  # noqa: SLF001  Faust has no public name for it
-        partition = driver.ensure_aiokafka_TP(tp)
-        committed = await consumer.committed(partition)
-        begin = (await consumer.beginning_offsets([partition]))[partition]
-        consumer.seek(partition, max(committed or 0, begin))
-        return committed or 0
+        found = {}
+        for tp in tps:
+            partition = driver.ensure_aiokafka_TP(tp)
+            found[tp] = await consumer.committed(partition) or 0
+            consumer.seek(partition, found[tp])  # one that is no longer there is reset to the earliest
+        return found
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Look for streams that stand still, as Faust does, which would end the worker over one without a position yet."""

@@ -15,7 +15,7 @@ from registry.listing import BOUND, CHILDREN, Listing, To
 from registry.model import ApiKey, Credential, Destination, Device, Entry, Owned, Tenant, entry_key
 from registry.packing import CredentialRow, DeviceRow, Key, credential_of, credential_row, device_of, device_row
 from registry.shelf import DeviceShelf, Shelf
-from registry.tenant import Tenancy
+from registry.tenant import ONE_DEVICES, Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,9 @@ class Contents:
 
     def _contested(self, key: Key, one: str, other: str) -> None:
         if isinstance(key, tuple) and len(key) == _OF_TENANT and isinstance(key[0], int):
-            log.warning(
+            # A fleet has a colour for every tenth of its vehicles, and that is no trouble to report.
+            log.log(
+                logging.WARNING if key[1] in ONE_DEVICES else logging.DEBUG,
                 "%s and %s of tenant %s both claim the same %s; the first by id is found",
                 *(one, other, self.tenant_ids[key[0]], key[1]),
             )

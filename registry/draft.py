@@ -4,7 +4,7 @@ The rules read and write a draft; `registry.store` commits it as a whole or not 
 the second of two rows of an import that claim one IMEI is refused as if the first had been stored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -38,8 +38,8 @@ class Draft:
     def __init__(self, view: RegistryView) -> None:
         self.view = view
         self._changes: dict[str, Change] = {}
-        self._claims: dict[tuple[str, str, str], set[str]] = {}
-        """(tenant, kind of identity, value) -> ids of devices of this draft."""
+        self._claims: dict[tuple[str, ...], set[str]] = {}
+        """(tenant, kind of identity, value), or (tenant, parent, "name", value) -> ids of devices of this draft."""
 
     @property
     def changes(self) -> list[Change]:
@@ -73,14 +73,12 @@ class Draft:
         if isinstance(standing, Device):
             self._forget_claims(standing)
         if isinstance(after, Device):
-            for scope, kind, value in device_claims(after):
-                if not scope:
-                    self._claims.setdefault((after.tenant_id, kind, value), set()).add(after.id)
+            for claim in _keys(after):
+                self._claims.setdefault(claim, set()).add(after.id)
 
     def _forget_claims(self, device: Device) -> None:
-        for scope, kind, value in device_claims(device):
-            if not scope:
-                self._claims.get((device.tenant_id, kind, value), set()).discard(device.id)
+        for key in _keys(device):
+            self._claims.get(key, set()).discard(device.id)
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -136,6 +134,13 @@ class Draft:
         found = {each for each in self.view.claimants(tenant_id, kind, value) if f"device/{each}" not in self._changes}
         return tuple(sorted(found | self._claims.get((tenant_id, kind, value), set())))
 
+    def siblings(self, tenant_id: str, parent_id: str, name: str) -> tuple[str, ...]:
+        """List the ids of a tenant's devices with a name behind one gateway, or behind none."""
+        found = {
+            each for each in self.view.siblings(tenant_id, parent_id, name) if f"device/{each}" not in self._changes
+        }
+        return tuple(sorted(found | self._claims.get((tenant_id, parent_id, "name", name), set())))
+
     def children(self, gateway_id: str) -> tuple[str, ...]:
         """List the ids of the devices behind a gateway."""
         found = {each for each in self.view.children(gateway_id) if f"device/{each}" not in self._changes}
@@ -160,3 +165,10 @@ class Draft:
             if isinstance(after, kind) and after.tenant_id == tenant_id:
                 kept[after.id] = after
         return [kept[each] for each in sorted(kept)]
+
+
+def _keys(device: Device) -> Iterator[tuple[str, ...]]:
+    for scope, kind, value in device_claims(device):
+        if not scope:
+            yield device.tenant_id, kind, value
+    yield device.tenant_id, device.parent_id, "name", device.name

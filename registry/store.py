@@ -1,5 +1,6 @@
 """Changing the registry: for the command line, the admin API and auto-registration. Others follow (`registry.follower`)."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from registry.audit import audit_records
-from registry.draft import Draft
+from registry.draft import Change, Draft
 from registry.errors import RegistryUnavailable
 from registry.followed import FollowedReader
 from registry.model import DEV_EUI, EXTERNAL_ID, Credential, Destination, Device, Entry, Tenant
@@ -17,7 +18,7 @@ from registry.rules import access, devices, places, tenants
 from registry.sealing import seal
 from registry.topic import Rewound, TopicReader
 from registry.view import RegistryView
-from registry.writer import Fenced, Message, RegistryWriter
+from registry.writer import Fenced, Message, RegistryWriter, Undecided
 from schemas.times import now_us
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from registry.follower import RegistryFollower
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
 READ_S = 120.0
@@ -81,7 +84,7 @@ class RegistryStore:
 
     def refresh(self) -> RegistryView:
         """Read the topic to its present end."""
-        from confluent_kafka import KafkaException
+        from confluent_kafka import KafkaError, KafkaException
 
         with self._lock:
             try:
@@ -90,6 +93,10 @@ class RegistryStore:
                 except Rewound:
                     self._reopen()
                     self._read()
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError._DESTROY:  # noqa: SLF001  the client's public name for it
+                        raise
+                    self._read()  # the client let go of an idle connection while it was to be asked over it
             except Rewound as error:
                 self._reopen()
                 raise self._unavailable(str(error)) from error
@@ -109,17 +116,23 @@ class RegistryStore:
 
         with self._lock:
             self._ensure_topics()
+            tried: tuple[Draft, T] | None = None
             for _ in range(_TRIES):
                 try:
                     self._writer.prepare()
-                    draft = Draft(self.refresh())
-                    made = plan(draft)
+                    view = self.refresh()
+                    if tried is not None and _is_made(tried[0], view):
+                        return tried[1]
+                    draft = Draft(view)
+                    tried = draft, plan(draft)
                     self._commit(draft, actor or self._actor)
-                except Fenced:
+                except (Fenced, Undecided) as error:
+                    log.info("a change of the registry is tried again: %s", error)
                     continue
                 except KafkaException as error:
-                    raise self._unavailable(_said(error)) from error
-                return made
+                    doubt = "; look whether the change was made before repeating it" if tried is not None else ""
+                    raise self._unavailable(_said(error) + doubt) from error
+                return tried[1]
             raise self._unavailable("others write to the registry all the time; try again")
 
     def _commit(self, draft: Draft, actor: str) -> None:
@@ -133,11 +146,7 @@ class RegistryStore:
         for record in audit_records(changes, actor, now_us()):
             key = f"{record.kind}/{record.object_id}".encode()
             messages.append((self._settings.topics.audit, key, msgspec.json.encode(record)))
-        try:
-            written = self._writer.commit(messages)
-        except RegistryUnavailable as error:
-            raise self._unavailable(f"{error}; look whether the change was made before repeating it") from error
-        self._read_past(written[self._topic])
+        self._read_past(self._writer.commit(messages)[self._topic])
 
     def _read_past(self, offset: int) -> None:
         """Wait until the view shows what was written: readers see a transaction some milliseconds after its commit."""
@@ -270,6 +279,16 @@ class RegistryStore:
         return self.change(
             lambda draft: places.create_destination(draft, tenants.find_tenant(draft, tenant), kind, url, types, sealed)
         )
+
+
+def _is_made(draft: Draft, view: RegistryView) -> bool:
+    """Tell whether the registry is what a commit of the draft makes of it: one whose answer was lost is not made twice."""
+
+    def stands(change: Change) -> bool:
+        entry = change.after or change.before
+        return entry is not None and view.get(type(entry), entry.id) == change.after
+
+    return bool(draft.changes) and all(map(stands, draft.changes))
 
 
 def _said(error: Exception) -> str:

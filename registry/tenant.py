@@ -9,6 +9,8 @@ DEVICE_SOURCE = "device"
 COMPUTED = frozenset(("id", "name", "external_id", EXTERNAL_ID, "dev_eui", TOKEN_DIGEST))
 """Kinds of identity that are not the attribute of that name: an attribute called so is no identity."""
 ALIASES = {EXTERNAL_ID: "external_id", DEV_EUI: "dev_eui"}
+ONE_DEVICES = frozenset(("external_id", "dev_eui", "imei", "serial", "iccid", TOKEN_DIGEST))
+"""Kinds of identity that two devices have by mistake only; names, and whatever else people keep, are shared at will."""
 Claim = tuple[str, str, str]
 """(parent id, or nothing for the whole tenant; kind; value)."""
 

@@ -27,7 +27,7 @@ _LOUD = 20
 """So many changes at once are logged one by one."""
 _IDENTITY_S = 5.0
 _ANSWER_S = 15.0
-"""For one answer of the broker. The time for reading all of the topic is not for waiting for a broker that is gone."""
+"""For one answer of the broker, and between records: the time for a long topic is not for a broker that is gone."""
 _INCONSISTENT_TOPIC_ID = 103  # a number of the protocol the client has no name for
 
 
@@ -131,7 +131,7 @@ class TopicReader:
 
         A topic recreated while this process was cut off may by now be longer than the old one was: reading would go on
         in its middle and no offset would tell. Without `wait` a question is put every few seconds and its answer looked at in a
-        later call; a broker that gives none is left to the consumer to complain about.
+        later call; a broker that gives none is left to the consumer to complain about. With it, that is a KafkaException.
         """
         from confluent_kafka import KafkaException
 
@@ -146,6 +146,8 @@ class TopicReader:
         try:
             described = self._described(answer)
         except KafkaException as error:
+            if wait:
+                raise
             self.broker_error = str(error)
             return
         if described is None:
@@ -221,7 +223,10 @@ class TopicReader:
         self.broker_error = str(error.str())
 
     def read_to_end(self, timeout: float) -> bool:
-        """Apply everything that is in the topic at this moment; False when it takes longer than `timeout` seconds."""
+        """Apply everything that is in the topic at this moment; False when it takes longer than `timeout` seconds.
+
+        Raises KafkaException when no broker answers for some seconds; False when records stop coming for as long.
+        """
         from confluent_kafka import TopicPartition
 
         if self.at_end:  # not the first time
@@ -232,10 +237,12 @@ class TopicReader:
             _, end = self._consumer.get_watermark_offsets(asked, timeout=min(timeout, _ANSWER_S))
             if end < self._next[partition]:
                 raise Rewound(f"the log ends at {end}, before {self._next[partition]}")
+            came = time.monotonic()
             while partition in self._waiting or self._next[partition] < end:
-                if time.monotonic() > deadline:
+                if self.step(0.1):
+                    came = time.monotonic()
+                if time.monotonic() > min(deadline, came + _ANSWER_S):
                     return False
-                self.step(0.1)
         return True
 
     def close(self) -> None:

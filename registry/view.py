@@ -192,6 +192,19 @@ class RegistryView:
         kind, value = compared(kind, value)
         return tuple(row.id for row in contents.devices.all((tenancy.number, kind, value)))
 
+    def siblings(self, tenant_id: str, parent_id: str, name: str) -> tuple[str, ...]:
+        """List the ids of a tenant's devices with a name that stand behind one gateway, or behind none.
+
+        However many devices behind other gateways have that name, those behind this one are found at once.
+        """
+        contents = self._contents
+        tenancy = contents.tenancies.get(tenant_id)
+        if tenancy is None or not name:
+            return ()
+        number = tenancy.number
+        key = (number, parent_id, "name", name) if parent_id else (number, "name", name)
+        return tuple(row.id for row in contents.devices.all(key) if row.parent == parent_id)
+
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def get(self, kind: type[E], id: str) -> E | None:  # noqa: A002  called `id` in the entry too

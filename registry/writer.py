@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import RegistryError, RegistryUnavailable
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from fleetline.settings import Settings
@@ -25,7 +25,11 @@ Message = tuple[str, bytes, bytes | None]
 
 
 class Fenced(RegistryError):
-    """Another writer came after this one was prepared: nothing was written, read again and repeat."""
+    """Another writer came after this one was prepared. What was to be written was not, unless an answer got lost before."""
+
+
+class Undecided(RegistryError):
+    """The commit failed, or its answer was lost: whether it was made shows once somebody is the writer again."""
 
 
 class RegistryWriter:
@@ -61,7 +65,7 @@ class RegistryWriter:
     def commit(self, messages: Iterable[Message]) -> dict[str, int]:
         """Write all or nothing; returns the highest offset written by topic (of one partition), once it is durable.
 
-        Raises Fenced when another writer came in between; RegistryUnavailable when it is not known whether it is durable.
+        Raises Fenced when another writer came in between, Undecided when it is not known whether it is durable.
         """
         from confluent_kafka import KafkaException
 
@@ -82,7 +86,7 @@ class RegistryWriter:
             self._give_up()
             if _is_fenced(error):
                 raise Fenced(str(error)) from error
-            raise RegistryUnavailable(str(error)) from error
+            raise Undecided(str(error)) from error
         return written
 
     def _give_up(self) -> None:

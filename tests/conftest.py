@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_socket
 
@@ -18,6 +19,9 @@ from fleetline.local.kafka import LocalKafka
 from fleetline.local.process import free_port
 from fleetline.settings import Settings
 from schemas.ids import new_id
+
+hypothesis.settings.register_profile("fleetline", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("fleetline")
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 

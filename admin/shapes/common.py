@@ -27,7 +27,7 @@ class Given(BaseModel):
 class Shown(BaseModel):
     """Something sent out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # some hold a new secret
 
 
 class Page(BaseModel, Generic[T]):

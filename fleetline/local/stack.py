@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import ssl
 import sys
 import threading
 import time
@@ -160,9 +161,9 @@ class Stack:
         """Tell whether a component works: the HTTP servers by their probe, the others by their progress."""
         if name not in _PROBED:
             return self._children[name].is_running and is_alive(self.settings, name)
-        url = f"http://127.0.0.1:{self.settings.door_ports()[name]}/readyz"
+        context = ssl._create_unverified_context() if self.settings.tls_certificate else None  # noqa: S323, SLF001  our own child
         try:
-            with urllib.request.urlopen(url, timeout=2) as response:
+            with urllib.request.urlopen(f"{self.door_urls()[name]}/readyz", timeout=2, context=context) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -85,11 +85,8 @@ def existing(draft: Draft, tenant: Tenant, row: DeviceRow) -> tuple[Device | Non
 
 def _sibling(draft: Draft, tenant: Tenant, name: str, row: DeviceRow) -> Device | None:
     parent_id = find_device(draft, tenant, row.parent).id if row.parent else ""
-    for each in draft.claimants(tenant.id, "name", name):
-        device = draft.device(each)
-        if device is not None and device.parent_id == parent_id:
-            return device
-    return None
+    found = draft.siblings(tenant.id, parent_id, name)
+    return draft.device(found[0]) if found else None
 
 
 def _create(draft: Draft, tenant: Tenant, row: DeviceRow, name: str, *, tokens: bool) -> RowDone:

@@ -3,7 +3,7 @@
 As JSON each has its `type`, so that they can be streamed as NDJSON.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -35,9 +35,13 @@ class RowDone(msgspec.Struct, frozen=True, kw_only=True, tag="row", omit_default
     token: str = ""
 
     def __repr__(self) -> str:
-        return (
-            f"RowDone(line={self.line}, outcome={self.outcome!r}, device_id={self.device_id!r}, reason={self.reason!r})"
-        )
+        said = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"RowDone({said})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Say what rich and `repr` may show: a token is for whoever asked for it, not for a screen or a log."""
+        fields = (self.line, self.outcome, self.device_id, self.name, self.reason)
+        return list(zip(("line", "outcome", "device_id", "name", "reason"), fields, strict=True))
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):

@@ -11,7 +11,7 @@ from registry.exchange.reading import Read, Unreadable
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_KEYS = 1_000
-"""Of which the target is remembered; a file with a new key in every line must not fill the memory."""
+"""Of one object; and so many keys are remembered: a file with new ones in every line must not fill the memory."""
 _Said = tuple[Target, str | None]
 
 
@@ -56,6 +56,8 @@ def _row(number: int, line: bytes, targets: dict[str, Target]) -> DeviceRow:
         raise RegistryRefused(f"no JSON: {error}") from None
     if not isinstance(said, _Object):
         raise RegistryRefused("the line is no JSON object; NDJSON is one object per line, without brackets around all")
+    if len(said) > _MOST_KEYS:
+        raise RegistryRefused(f"more than {_MOST_KEYS} keys")
     return device_row(number, len(line), _said(said, targets))
 
 

@@ -50,11 +50,13 @@ def told_apart(source: Iterable[bytes]) -> tuple[Format, Iterator[bytes]]:
     """Tell the format by the first character that is no white space: `{` begins NDJSON. Returns the whole stream again."""
     pieces = iter(source)
     seen: list[bytes] = []
+    start, size = b"", 0
     for piece in pieces:
         seen.append(piece)
-        start = b"".join(seen).removeprefix(_BOM).lstrip()
+        size += len(piece)
+        start = (start + piece).removeprefix(_BOM).lstrip()
         if start and not _BOM.startswith(start):
             return ("ndjson" if start.startswith((b"{", b"[")) else "csv"), chain(seen, pieces)
-        if sum(map(len, seen)) > LONGEST_ROW:
+        if size > LONGEST_ROW:
             break
     return "csv", chain(seen, pieces)

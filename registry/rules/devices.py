@@ -142,7 +142,6 @@ def _refuse_duplicates(draft: Draft, device: Device) -> None:
         for taken in draft.claimants(device.tenant_id, kind, value) if value else ():
             if taken != device.id:
                 raise Conflict(f"the {kind} {value!r} is taken by device {taken}")
-    for other_id in draft.claimants(device.tenant_id, "name", device.name):
-        other = draft.device(other_id)
-        if other is not None and other_id != device.id and other.parent_id == device.parent_id:
+    for other_id in draft.siblings(device.tenant_id, device.parent_id, device.name):
+        if other_id != device.id:
             raise Conflict(f"there is a device {device.name!r} already ({other_id})")

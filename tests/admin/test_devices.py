@@ -1,11 +1,13 @@
 """Devices over HTTP: made, found, changed and removed by the rules of the registry."""
 
+import http.client
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from schemas.ids import new_id
-from tests.admin.service import Service
+from tests.admin.service import ADMIN_TOKEN, Service
 
 pytestmark = pytest.mark.stack
 
@@ -150,3 +152,16 @@ def test_a_body_beyond_the_limit_is_refused_unread(service: Service, devices: st
     assert (
         service.operator.post(devices, content=chunks, headers={"content-type": "application/json"}).status_code == 413
     )
+
+
+def test_a_body_that_stops_coming_is_given_up(service: Service, devices: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admin.bodies.SILENCE_S", 0.2)
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=10)
+    with closing(connection):
+        connection.putrequest("POST", devices)
+        for name, value in (("content-type", "application/json"), ("content-length", "100")):
+            connection.putheader(name, value)
+        connection.putheader("authorization", f"Bearer {ADMIN_TOKEN}")
+        connection.endheaders(b"{")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["content-type"]) == (408, "application/problem+json")

@@ -134,7 +134,13 @@ def test_the_catalogue_holds_the_transports_and_where_they_are() -> None:
 def test_the_catalogue_holds_no_secret() -> None:
     # AC-b01
     names = ("integration_webhook_secret", "secret_key", "kafka_sasl_password")
-    made = catalog(Settings.model_validate({name: SecretStr("hidden") for name in names}), load_sources())
+    login = {
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_sasl_mechanism": "PLAIN",
+        "kafka_sasl_username": "u",
+    }
+    settings = Settings.model_validate({**login, **{name: SecretStr("hidden") for name in names}})
+    made = catalog(settings, load_sources())
     assert b"hidden" not in orjson.dumps(made)
     assert SECRET.encode() not in orjson.dumps(made)
     assert b"\\u0000" not in orjson.dumps(made)

@@ -140,7 +140,7 @@ def test_a_file_of_another_kind_is_refused_in_words(store: RegistryStore, tmp_pa
 
 
 def test_an_import_killed_anywhere_and_run_again_makes_every_device_once(store: RegistryStore, tmp_path: Path) -> None:
-    count = 8 * CHUNK_ROWS
+    count = 24 * CHUNK_ROWS
     rows = "".join(f"van {n},e-{n},{n:015}\n" for n in range(count))
     (tmp_path / "vans.csv").write_text(f"name,external_id,imei\n{rows}")
     told: dict[int, str] = {}
@@ -158,7 +158,7 @@ def test_an_import_killed_anywhere_and_run_again_makes_every_device_once(store: 
             while len(reported(report)) < wanted and process.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-            time.sleep(chance.random() * 0.3)  # wherever that is: in a plan, a transaction, the report
+            time.sleep(chance.random() * 0.2)  # wherever that is: in a plan, a transaction, the report
             process.send_signal(signal.SIGKILL)
         finally:
             process.kill()

@@ -21,6 +21,7 @@ from sources.raw_record import raw_headers as headers_of
 from sources.samples import Sample, all_samples
 from tests.processors.waiting import (
     Registry,
+    all_read,
     leave,
     leave_waiting,
     normalized,
@@ -273,6 +274,42 @@ def test_partitions_changing_hands_while_devices_are_mapped_lose_nothing(topics:
         stays.stop()
     assert not failed
     assert once(topics) == {f"d-{device}": [float(n) for n in range(count)] for device in devices[:-1]}
+
+
+def test_a_record_that_was_passed_over_is_read_after_all(topics: Settings) -> None:
+    """librdkafka does that to a partition that stays when others change hands: it goes on one record behind its end."""
+    # AC-a41
+    from confluent_kafka import TopicPartition
+
+    registry = Registry()
+    leave(topics, "silo-1", [0])
+    with releaser(topics, registry.view) as made:
+        assert settle(made) == 0
+        (partition,) = [number for number, inbox in made._inboxes.items() if inbox.waiting]
+        leave(topics, "silo-1", range(1, 4))
+        made._consumer.seek(TopicPartition(topics.topics.unmapped, partition, 2))
+        assert settle(made) == 0
+        assert [each.count for each in made._inboxes[partition].waiting.values()] == [4]
+        registry.put(silo("silo-1"))
+        release_all(made, 4)
+    assert readings(topics) == {"d-silo-1": [0, 1, 2, 3]}
+
+
+def test_a_partition_that_stays_when_others_change_hands_is_read_on_where_it_was(topics: Settings) -> None:
+    # AC-a41
+    registry = Registry()
+    leave_waiting(topics, (("generic", raw_generic(f"silo-{n}", 0)) for n in range(20)))
+    with releaser(topics, registry.view) as stays:
+        settle(stays)
+        with releaser(topics, registry.view) as joins:
+            until(lambda: stays.step() + joins.step() == 0 and len(stays._inboxes) == len(joins._inboxes) == 1, 40)
+            kept = next(iter(stays._inboxes.values()))
+            position, listed = kept.position, len(kept.waiting)
+            assert listed == position
+        until(lambda: stays.step() == 0 and all_read(stays), 40)
+        assert kept in stays._inboxes.values()
+        assert (kept.position, len(kept.waiting)) == (position, listed)
+        assert sum(len(each.waiting) for each in stays._inboxes.values()) == 20
 
 
 def test_foreign_records_among_those_that_wait_hold_up_nothing(topics: Settings) -> None:

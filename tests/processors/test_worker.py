@@ -155,6 +155,36 @@ def test_a_chunk_that_fails_is_not_committed_and_ends_the_process(topics: Settin
     assert set(mileages(topics).values()) == expected(2_000)
 
 
+FORGETFUL = """
+import sys
+import processors.transport as transport
+getmany = transport.ChunkConsumer.getmany
+lost = []
+async def forgetful(self, timeout):
+    async for tp, chunk in getmany(self, timeout):
+        if tp.topic.endswith("raw.flespi") and not lost:
+            lost.append(chunk.offset)
+            print("lost", tp.partition, chunk.value[0].offset, chunk.offset, flush=True)
+        else:
+            yield tp, chunk
+transport.ChunkConsumer.getmany = forgetful
+from fleetline.settings import Settings
+from processors.worker import serve
+serve(Settings())
+"""
+
+
+def test_a_chunk_lost_on_its_way_to_the_agent_is_not_committed_past_and_read_again(topics: Settings) -> None:
+    """Faust loses some when partitions change hands, and where nothing was committed yet it does not go back for them."""
+    register(topics, DEVICES)
+    write(topics, range(1_000))
+    with running(child(topics, "forgetful", "-c", FORGETFUL)) as process:
+        until(lambda: "lost" in process.log_tail(50), 40)
+        write(topics, range(1_000, 2_000))
+        until(lambda: drained(topics, topics.topics.raw("flespi"), topics.topics.telemetry), 60)
+    assert set(mileages(topics).values()) == expected(2_000)
+
+
 def test_ignition_events_are_made_once_and_routed(topics: Settings) -> None:
     register(topics, 2)
     destination = Destination(

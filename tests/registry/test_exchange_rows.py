@@ -173,6 +173,7 @@ def test_tokens_are_for_new_devices_only_and_kept_as_digests() -> None:
     (credential,) = draft.credentials_of("new")
     assert (credential.source, credential.digest) == ("device", digest(new.token))
     assert new.token not in repr(new)
+    assert new.token not in str(list(new.__rich_repr__()))
     assert new.token not in repr(draft.changes)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.local_copy import LocalCopy, Record
@@ -55,6 +55,7 @@ def test_a_copy_that_was_never_completed_leaves_the_former_one_as_it_was(tmp_pat
     assert loaded(tmp_path) == [*RECORDS[0], *RECORDS[1]]
 
 
+@settings(deadline=None)
 @given(cut=st.integers(min_value=0, max_value=200), flip=st.integers(min_value=0, max_value=200))
 def test_a_damaged_file_gives_whole_batches_from_its_beginning_and_never_an_error(
     tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int

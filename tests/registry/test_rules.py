@@ -380,3 +380,69 @@ def test_what_is_no_area_is_refused(area: Circle | Polygon) -> None:
 def test_control_characters_are_those_unicode_calls_so_and_lone_surrogates() -> None:
     found = {code for code in range(sys.maxunicode + 1) if has_control(chr(code))}
     assert found == {code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cs")}
+
+
+def test_a_name_may_stand_behind_every_gateway_and_once_behind_each() -> None:
+    view = RegistryView()
+    view.apply("tenant/a", msgspec.json.encode(A))
+    for committed in (True, False):  # in the registry, and in the same draft
+        draft = Draft(view)
+        prefix = "c" if committed else "d"
+        gates = [create_device(draft, A, f"{prefix}{n}", {}, gateway=True) for n in range(3)]
+        for gate in gates:
+            create_device(draft, A, "Door", {}, parent=gate)
+        if committed:
+            create_device(draft, A, "Door", {})
+            for change in draft.changes:
+                view.apply(change.key, msgspec.json.encode(change.after))
+            draft = Draft(view)
+        for parent in (*gates, None):
+            with pytest.raises(Conflict, match="'Door' already"):
+                create_device(draft, A, "Door", {}, parent=parent)
+        (door,) = draft.siblings("a", gates[0].id, "Door")
+        moved = draft.device(door)
+        assert moved is not None
+        remove_device(draft, moved)
+        assert draft.siblings("a", gates[0].id, "Door") == ()
+        again = create_device(draft, A, "Door", {}, parent=gates[0])
+        with pytest.raises(Conflict, match="'Door' already"):
+            change_device(draft, again, parent=gates[1])
+    assert view.siblings("b", "", "Door") == ()
+
+
+def test_a_thousand_devices_of_one_name_behind_gateways_take_no_longer_than_of_many() -> None:
+    def asked(view: RegistryView) -> int:
+        calls = 0
+
+        def count(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        draft = Draft(view)
+        sys.setprofile(count)
+        try:
+            create_device(draft, A, "Door", {}, parent="g1", wanted_id="new")
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    def fleet(size: int) -> RegistryView:
+        view = RegistryView()
+        gates = [Device(id=f"g{n}", tenant_id="a", name=f"Gate {n}", gateway=True) for n in range(size)]
+        doors = [Device(id=f"d{n}", tenant_id="a", name="Door", parent_id=f"g{n}") for n in range(2, size)]
+        every: list[Tenant | Device] = [A, *gates, *doors]
+        for entry in every:
+            view.apply(entry_key(entry), msgspec.json.encode(entry))
+        return view
+
+    assert asked(fleet(1_000)) < 2 * asked(fleet(10))
+
+
+def test_only_ids_that_two_devices_have_by_mistake_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    view = RegistryView()
+    caplog.set_level("INFO")
+    for number in range(3):
+        shared = {"imei": "1", "custom1": "red", "colour": "red"}
+        device = Device(id=f"d{number}", tenant_id="a", name="Van", attributes=shared)
+        view.apply(entry_key(device), msgspec.json.encode(device))
+    assert ["claim the same imei" in record.getMessage() for record in caplog.records] == [True]

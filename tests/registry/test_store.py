@@ -16,6 +16,7 @@ from registry.follower import RegistryFollower
 from registry.model import Credential, Device, Tenant, TenantSettings
 from registry.rules import access, devices, tenants
 from registry.store import RegistryStore
+from registry.writer import RegistryWriter, Undecided
 
 pytestmark = pytest.mark.stack
 
@@ -196,3 +197,27 @@ def test_every_kind_is_stored_and_read_back(settings: Settings, store: RegistryS
     )
     assert view.get(Credential, f"integration.{tenant.id}") is not None
     assert view.tenants() == (tenant,)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_commit_whose_answer_is_lost_is_made_once_and_not_twice(
+    settings: Settings, store: RegistryStore, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    tenant = store.create_tenant("Acme")
+    commit = RegistryWriter.commit
+    failures: list[str] = []
+
+    def unlucky(self: RegistryWriter, messages: Any) -> dict[str, int]:
+        if failures:
+            return commit(self, messages)
+        failures.append(lost)
+        if lost == "after":
+            commit(self, messages)
+        self._give_up()
+        raise Undecided("the answer is lost")
+
+    monkeypatch.setattr(RegistryWriter, "commit", unlucky)
+    made = store.create_device(tenant, "van", imei="1")
+    assert failures
+    assert store.refresh().devices(tenant.id) == (made,)
+    assert [each["object_id"] for each in audit_trail(settings)] == [tenant.id, made.id]
