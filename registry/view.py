@@ -139,9 +139,10 @@ class RegistryView:
             rows = contents.credentials.all((DIGEST, presented))
             found = tuple(each for each in map(contents.credential, rows) if each is not None)
             if 0 < len(found) <= _ALIKE:  # what opens nothing is not remembered: anybody can make it up
-                if len(opening) >= _REMEMBERED:
-                    opening = contents.opening = {}
-                opening[presented] = found
+                if len(opening) < _REMEMBERED:
+                    opening[presented] = found
+                else:
+                    contents.opening = {}  # and not with these in it: the writer may have been here since they were found
         for credential in found:
             fits = credential.source == source or (tenant_secret and credential.source == INTEGRATION)
             if fits and credential.opens_with(presented, now_us()):

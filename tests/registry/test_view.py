@@ -517,8 +517,14 @@ def test_a_revoked_credential_opens_nothing_though_others_ask_for_it_at_that_ver
             reader.join()
 
 
-def test_what_a_reader_found_before_a_revocation_is_not_remembered_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = put(RegistryView(), Credential(id="c", tenant_id="a", source="flespi", digest=digest("s")))
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_a_reader_found_before_a_revocation_is_not_remembered_after_it(
+    is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Credential(id="o", tenant_id="a", source="flespi", digest=digest("other"))
+    view = put(RegistryView(), other, Credential(id="c", tenant_id="a", source="flespi", digest=digest("s")))
+    view.credential_for("flespi", False, "other")
+    monkeypatch.setattr(view_module, "_REMEMBERED", 1 if is_full else 10)
     unpack = view._contents.credential
 
     def revoked_meanwhile(row: CredentialRow | None) -> Credential | None:
