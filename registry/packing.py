@@ -6,14 +6,14 @@ collector sees none of them. Reading one takes 0.3 µs.
 
 import contextlib
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
 from registry.model import DEV_EUI, EXTERNAL_ID, Credential, Device, Entry
 from registry.tenant import COMPUTED, DEVICE_SOURCE, plain_dev_eui
 
-Key: TypeAlias = "str | tuple[int | str, ...]"
+Key: TypeAlias = str | tuple[Any, ...]
 """What a row can be found under: its id; or a claim `(tenant, kind, value)`, `(tenant, gateway id, kind, value)` for a child,
 `(DIGEST, digest)` for a credential."""
 
@@ -62,8 +62,8 @@ class DeviceRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
         if key[0] != self.tenant:
             return False
         if len(key) == _OF_CHILD:
-            return self.parent == key[1] and self.value(cast("str", key[2])) == key[3]
-        return self.value(cast("str", key[1])) == key[2]
+            return self.parent == key[1] and self.value(key[2]) == key[3]
+        return self.value(key[1]) == key[2]
 
     def claims(self) -> list[Key]:
         """List all keys the row is to be found under, its id apart; no empty value is a claim."""
