@@ -20,6 +20,8 @@ Key: TypeAlias = str | tuple[Any, ...]
 DIGEST = "digest"
 _OF_CHILD = 4
 _DIGEST_HEX = 64
+_SOURCES = {DEVICE_SOURCE: "", "": DEVICE_SOURCE}
+"""The source that most credentials are for, at no bytes; its own inverse."""
 _LARGEST = 2**63 - 1
 
 
@@ -147,7 +149,7 @@ def device_of(row: DeviceRow, tenant_id: str) -> Device:
 
 
 class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A credential; digests as `_short` makes them."""
+    """A credential; digests as `_short` makes them, `source` as `_SOURCES` has it."""
 
     tenant: int
     id: str
@@ -163,7 +165,7 @@ class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def digests(self) -> Sequence[str]:
         """List the digests it opens with: the present and the former one."""
         present = _text(self.digest)
-        former = _text(self.former_digest) if len(self.former_digest) > 1 else ""
+        former = _text(self.former_digest)
         return (present, former) if former and former != present else (present,)
 
     def holds(self, key: Key) -> bool:
@@ -179,7 +181,7 @@ class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def is_token(self) -> bool:
         """Tell whether its secret may stand in a message and name the device (AC-a25)."""
-        return self.source == DEVICE_SOURCE and bool(self.device_id)
+        return not self.source and bool(self.device_id)
 
 
 def credential_row(credential: Credential, tenant: int) -> CredentialRow:
@@ -187,7 +189,7 @@ def credential_row(credential: Credential, tenant: int) -> CredentialRow:
     return CredentialRow(
         tenant,
         credential.id,
-        credential.source,
+        _SOURCES.get(credential.source, credential.source),
         _short(credential.digest),
         credential.device_id,
         credential.name,
@@ -203,7 +205,7 @@ def credential_of(row: CredentialRow, tenant_id: str) -> Credential:
     return Credential(
         id=row.id,
         tenant_id=tenant_id,
-        source=row.source,
+        source=_SOURCES.get(row.source, row.source),
         digest=_text(row.digest),
         device_id=row.device_id,
         name=row.name,
@@ -216,6 +218,8 @@ def credential_of(row: CredentialRow, tenant_id: str) -> Credential:
 
 def _short(digest: str) -> bytes:
     """Shorten 64 hex digits to their 32 bytes. Any other text follows a first byte that says where, for another length."""
+    if not digest:
+        return b""
     if len(digest) == _DIGEST_HEX:
         with contextlib.suppress(ValueError):
             short = bytes.fromhex(digest)
@@ -226,7 +230,9 @@ def _short(digest: str) -> bytes:
 
 
 def _text(digest: bytes) -> str:
-    return digest.hex() if len(digest) == _DIGEST_HEX // 2 else digest[digest[0] :].decode()
+    if len(digest) == _DIGEST_HEX // 2:
+        return digest.hex()
+    return digest[digest[0] :].decode() if digest else ""
 
 
 def check(entry: Entry) -> None:

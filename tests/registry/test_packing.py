@@ -32,7 +32,7 @@ credentials = st.builds(
     Credential,
     id=texts.filter(bool),
     tenant_id=st.sampled_from(("a", "b")),
-    source=st.sampled_from(("device", "flespi")),
+    source=st.sampled_from(("device", "flespi", "")),
     digest=digests,
     device_id=texts,
     name=texts,
@@ -55,6 +55,7 @@ def test_a_credential_is_the_same_after_packing(credential: Credential) -> None:
     packed = _pack(credential_row(credential, 7))
     row = _contents.credentials._decode(packed)
     assert credential_of(row, credential.tenant_id) == credential
+    assert row.is_token == (credential.source == "device" and credential.device_id != "")
     assert {credential.digest, credential.former_digest} - {""} == set(row.digests()) - {""}
 
 
