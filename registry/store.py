@@ -58,6 +58,7 @@ class RegistryStore:
         self._view = RegistryView()
         self._reader: TopicReader | None = None
         self._topic_exists = False
+        self._topics_made = False
         self._writer = RegistryWriter(settings)
         self._lock = threading.RLock()
 
@@ -196,7 +197,7 @@ class RegistryStore:
         """Make the topics where nobody has: the registry works before any other component has run."""
         if self._reader is None:
             self.refresh()
-        if self._topic_exists:
+        if self._topics_made and self._topic_exists:
             return
         from fleetline.errors import FleetlineError
         from fleetline.kafka_admin import ensure_topics
@@ -205,6 +206,7 @@ class RegistryStore:
             ensure_topics(self._settings, TIMEOUT_S, only=(self._topic, self._settings.topics.audit))
         except FleetlineError as error:
             raise self._unavailable(str(error)) from error
+        self._topics_made = True
         deadline = time.monotonic() + TIMEOUT_S
         while not self._topic_exists:  # metadata follows a topic's creation by some milliseconds
             if time.monotonic() > deadline:

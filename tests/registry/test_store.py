@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleetline.kafka_admin import ensure_topics
 from fleetline.settings import Settings
 from registry.draft import Draft
 from registry.errors import Conflict, RegistryRefused, Stale
@@ -109,6 +110,7 @@ def test_a_plan_that_raises_leaves_nothing_behind(settings: Settings, store: Reg
 
 _DIES = """
 import os
+from fleetline.kafka_admin import ensure_topics
 from fleetline.settings import Settings
 from registry.writer import RegistryWriter
 settings = Settings()
@@ -221,3 +223,10 @@ def test_a_commit_whose_answer_is_lost_is_made_once_and_not_twice(
     assert failures
     assert store.refresh().devices(tenant.id) == (made,)
     assert [each["object_id"] for each in audit_trail(settings)] == [tenant.id, made.id]
+
+
+def test_an_installation_without_an_audit_trail_gets_one_with_its_first_change(settings: Settings) -> None:
+    ensure_topics(settings, only=(settings.topics.registry,))
+    with RegistryStore(settings, "test:upgrade") as store:
+        tenant = store.create_tenant("Acme")
+    assert [each["object_id"] for each in audit_trail(settings)] == [tenant.id]
